@@ -1,0 +1,57 @@
+// A light walk over the records of one WAL segment: first and last commit or abort time, the range of transaction ids
+// that ended, and the restore points (rules E3). No record is applied or checked by its CRC; the walk stops where the
+// bytes stop making sense, so any bytes may be given. Source: access/xlogrecord.h, access/xlog_internal.h,
+// access/xact.h (xl_xact_commit), access/xlog.c (xl_restore_point).
+#pragma once
+
+#include "base/bytes.h"
+#include "base/lsn.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pgvigil {
+
+struct RestorePoint {
+    std::string name;
+    int64_t time_us = 0; // microseconds since 1970 UTC
+    Lsn lsn;             // the end of its record
+};
+
+struct WalScanSummary {
+    // Times at which transactions ended, microseconds since 1970 UTC.
+    std::optional<int64_t> first_time_us;
+    std::optional<int64_t> last_time_us;
+    // Lowest and highest transaction id that committed or aborted, in modulo-2^32 order of appearance; unset when none
+    // did.
+    std::optional<uint32_t> first_xid;
+    std::optional<uint32_t> last_xid;
+    uint32_t commits = 0;
+    std::vector<RestorePoint> restore_points; // at most 100
+    // Where the last complete record of this segment ends; invalid when none ends here.
+    Lsn end_of_records;
+    // The segment ends in an XLOG_SWITCH: the rest is padding.
+    bool ends_in_switch = false;
+    // A record that starts here and ends in the next segment: its first bytes (at most 112), and, at the start of a
+    // segment, the first bytes of what continues the previous one. Read together they decide what the spanning record
+    // is.
+    Bytes spanning_out;
+    Bytes spanning_in;
+};
+
+// `segment` starts at `start`, may be shorter than a segment (a tail), and is of a server with 8 KiB WAL pages or
+// `wal_block_size` bytes.
+[[nodiscard]] WalScanSummary scan_wal(ByteView segment, Lsn start, uint32_t wal_block_size = 8192);
+
+// Every transaction end in the segment, for an exact answer to an xid or time target.
+struct TransactionEnd {
+    uint32_t xid = 0;
+    bool committed = false;
+    int64_t time_us = 0;
+    Lsn end; // of its record
+};
+[[nodiscard]] std::vector<TransactionEnd> transaction_ends(ByteView segment, Lsn start, uint32_t wal_block_size = 8192);
+
+} // namespace pgvigil

@@ -1,0 +1,77 @@
+// The file table of a backup: every file with its facts and the extents this backup stores of it, sorted by path, cut
+// into parts of at most 8 MiB, each of frames of about 256 KiB that the index lists by first key: any (file, offset)
+// resolves with two small reads (rules F2). Order: paths compare byte-wise with '/' before every other byte, so a
+// directory's contents stand together. Threading: writers and readers belong to one thread each.
+#pragma once
+
+#include "base/bytes.h"
+#include "codec/frame.h"
+#include "repo/documents.h"
+#include "repo/pack.h"
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <memory>
+#include <vector>
+
+namespace pgvigil {
+
+enum class FileKind : uint8_t { kRegular = 1, kDirectory = 2 };
+
+struct ExtentRef {
+    uint64_t offset = 0;       // bytes from the file's start
+    uint32_t plain_length = 0; // bytes
+    uint32_t pack = 0;         // number of this backup's pack
+    PackPlace place;
+    ContentHash hash{};
+};
+
+struct FileEntry {
+    std::string path; // relative to the data directory; tablespaces below pg_tblspc/<oid>
+    FileKind kind = FileKind::kRegular;
+    uint32_t mode = 0600;
+    uint64_t size = 0; // bytes; the restored length
+    int64_t mtime_ms = 0;
+    uint32_t inherit_below = 0;     // blocks; 0 = self-contained (rules A1)
+    std::vector<ExtentRef> extents; // ascending, not overlapping; what none covers is zeroes or inherited
+};
+
+// Negative, zero or positive as `a` sorts before, with or after `b`.
+[[nodiscard]] int compare_paths(std::string_view a, std::string_view b) noexcept;
+
+class FileTableWriter {
+  public:
+    // `store` receives each finished object in order: its name below files/<id>/ and its bytes.
+    using Sink = std::function<void(const std::string &name, Bytes object)>;
+    FileTableWriter(Compression compression, uint64_t epoch, const Uuid &attempt, Sink store);
+    ~FileTableWriter();
+
+    // Entries must come in ascending path order; throws kInternal otherwise.
+    void add(const FileEntry &entry);
+    // Writes the last part and the index. Nothing may be added afterwards.
+    void finish();
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+class FileTableReader {
+  public:
+    // `fetch(name, range)` returns bytes of files/<id>/<name>; the whole object without a range.
+    using Fetch = std::function<Bytes(const std::string &name, std::optional<ByteRange> range)>;
+    explicit FileTableReader(Fetch fetch);
+    ~FileTableReader();
+
+    // Every entry in order, reading part after part; memory stays bounded by one part.
+    void for_each(const std::function<void(FileEntry &&entry)> &visit);
+    // One entry with two small reads; nullopt when the table has no such path.
+    [[nodiscard]] std::optional<FileEntry> find(std::string_view path);
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+} // namespace pgvigil

@@ -1,0 +1,58 @@
+// Where things stand in a repository: every key is made here and nowhere else. See docs/repository-format.md.
+#pragma once
+
+#include "base/lsn.h"
+#include "base/wal_name.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace pgvigil {
+
+inline constexpr std::string_view kRepositoryDocumentKey = "pgvigil.json";
+
+class ClusterLayout {
+  public:
+    explicit ClusterLayout(uint64_t system_identifier);
+
+    [[nodiscard]] const std::string &root() const noexcept { return root_; } // "<system identifier>/"
+
+    [[nodiscard]] std::string epochs_prefix() const;        // epochs/
+    [[nodiscard]] std::string epoch(uint64_t number) const; // epochs/<10 digits>.json
+
+    [[nodiscard]] std::string wal_root() const;                      // wal/
+    [[nodiscard]] std::string wal_prefix(TimelineId timeline) const; // wal/<8 hex>/
+    // wal/<8 hex>/<8 hex>/<name>, a history file wal/<8 hex>/<name>. `name` must be one PostgreSQL gives.
+    [[nodiscard]] std::string wal_file(std::string_view name) const;
+    // wal/…/<segment>~<epoch>: where an older epoch's different object occupies the name (rules C2).
+    [[nodiscard]] std::string wal_file_of_epoch(std::string_view name, uint64_t epoch) const;
+    // wal/…/<segment>.partial-<16 hex of the digest> (rules B3).
+    [[nodiscard]] std::string partial_file(std::string_view name, std::string_view digest_hex) const;
+    // wal/…/<segment>.part<3 digits>-<attempt> (rules B4).
+    [[nodiscard]] std::string wal_part(std::string_view segment, unsigned part, std::string_view attempt) const;
+
+    [[nodiscard]] std::string walindex_prefix() const;
+    [[nodiscard]] std::string tail_prefix() const;
+
+    [[nodiscard]] std::string data_prefix(std::string_view backup) const;                 // data/<id>/
+    [[nodiscard]] std::string pack(std::string_view backup, uint32_t number) const;       // data/<id>/<6 digits>
+    [[nodiscard]] std::string files_prefix(std::string_view backup) const;                // files/<id>/
+    [[nodiscard]] std::string table_part(std::string_view backup, uint32_t number) const; // files/<id>/<6 digits>
+    [[nodiscard]] std::string table_index(std::string_view backup) const;                 // files/<id>/index
+
+    [[nodiscard]] std::string attempts_prefix() const;
+    [[nodiscard]] std::string attempt(std::string_view backup) const; // attempts/<id>.json
+    [[nodiscard]] std::string commits_prefix() const;
+    [[nodiscard]] std::string commit(std::string_view backup) const; // commits/<id>.json
+
+  private:
+    std::string root_;
+};
+
+// "20261120T084013F" (full) or "…I" (incremental): sorts by time.
+[[nodiscard]] std::string make_backup_id(int64_t start_unix_ms, bool full);
+// Whether `text` has the form of a backup id.
+[[nodiscard]] bool is_backup_id(std::string_view text) noexcept;
+
+} // namespace pgvigil
