@@ -1,33 +1,12 @@
 #include "base/thread_pool.h"
 
 #include "base/error.h"
+#include "base/signal_mask.h"
 
-#include <csignal>
-#include <pthread.h>
 #include <system_error>
 #include <utility>
 
 namespace pgvigil {
-
-namespace {
-
-// Blocks every signal in the calling thread for its life; threads started meanwhile inherit the blocked mask.
-class SignalsBlocked {
-  public:
-    SignalsBlocked() noexcept {
-        sigset_t all;
-        sigfillset(&all);
-        pthread_sigmask(SIG_BLOCK, &all, &before_);
-    }
-    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    SignalsBlocked(const SignalsBlocked &) = delete;
-    SignalsBlocked &operator=(const SignalsBlocked &) = delete;
-
-  private:
-    sigset_t before_{};
-};
-
-} // namespace
 
 ThreadPool::ThreadPool(size_t threads) {
     const SignalsBlocked blocked;

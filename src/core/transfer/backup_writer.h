@@ -1,0 +1,95 @@
+// The data plane of a backup: reads the data directory with several threads, cuts files into extents, packs them,
+// writes the file table and, last of all, the commit document, in every repository. Knows nothing of a running server:
+// what only the server can say (start and stop positions, label, pg_control) is given to it.
+//
+// Guarantees: before commit() returns there is no commit document; after it there is one in at least one repository,
+// and every object it names is stored (promise 3). A repository that fails on the way is given up with a warning while
+// others remain; when none is left the error is thrown. Threading: one owner; copy() blocks and uses threads of its
+// own; `progress` may be read by any thread at any time.
+#pragma once
+
+#include "base/cancel.h"
+#include "base/log.h"
+#include "codec/compression.h"
+#include "repo/documents.h"
+#include "repo/repository.h"
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace pgvigil {
+
+struct BackupSource {
+    std::string data_directory;          // absolute
+    std::vector<Tablespace> tablespaces; // with in-place ones (empty path)
+    uint32_t block_size = 8192;          // bytes
+    uint32_t relation_segment_blocks = 131072;
+    unsigned server_major_version = 0;
+    bool page_checksums = false;
+    Lsn start_lsn;                            // pages changed at or after it are not checked
+    std::string tablespace_version_directory; // PG_15_202209061
+    bool group_access = false;
+};
+
+struct BackupOptions {
+    Compression compression;
+    unsigned threads = 2;
+    uint64_t max_rate = 0; // bytes of files read a second, all threads together; 0 = no limit
+    uint64_t epoch = 0;
+};
+
+enum class BackupPhase : uint8_t {
+    kStarting,
+    kCheckpoint,
+    kEstimating,
+    kCopying,
+    kFinishing,
+    kWaitingForWal,
+    kCommitting,
+    kDone
+};
+
+struct BackupProgress {
+    std::atomic<BackupPhase> phase{BackupPhase::kStarting};
+    std::atomic<uint64_t> bytes_total{0}; // estimate; 0 until known
+    std::atomic<uint64_t> bytes_done{0};  // plain bytes read
+    std::atomic<uint64_t> bytes_stored{0};
+    std::atomic<uint64_t> files_total{0};
+    std::atomic<uint64_t> files_done{0};
+    std::atomic<uint32_t> tablespaces_total{0};
+    std::atomic<uint32_t> tablespaces_done{0};
+    std::atomic<uint64_t> bad_pages{0};
+};
+
+class BackupWriter {
+  public:
+    BackupWriter(std::vector<std::shared_ptr<Repository>> repositories, BackupOptions options, BackupProgress &progress,
+                 LogSink &log);
+    ~BackupWriter();
+
+    // Creates attempts/<id>.json everywhere, with the first free id from `attempt.started_ms` on; returns the id.
+    std::string begin(AttemptDocument attempt, bool full, const CancelToken &cancel);
+
+    // Copies everything but pg_control, backup_label and tablespace_map, then writes the file table.
+    void copy(const BackupSource &source, const CancelToken &cancel);
+
+    // Adds a file that is not in the data directory's scan (WAL that the backup brings itself, rules E6), from its
+    // bytes; between begin() and copy().
+    void add_file(const std::string &path, Bytes content, uint32_t mode, int64_t mtime_ms);
+
+    // Fills in what the writer knows (id, totals, damage, packs, table, compression, times) and writes the commit
+    // document. Returns the names of the repositories that have it.
+    std::vector<std::string> commit(CommitDocument document, const CancelToken &cancel);
+
+    // Pages whose checksum did not match even after a second read, after copy().
+    [[nodiscard]] const std::vector<PageDamage> &damage() const noexcept;
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+} // namespace pgvigil
