@@ -1,9 +1,9 @@
 // Frames: the unit in which bytes are compressed, checked (and, later, encrypted). An object is a header followed by
 // frames; an extent of a backup is exactly one frame, so that one range read fetches it.
 //
-// Layout (little-endian): u32 stored length · u32 plain length · u8 type · u8 flags · u8 codec · u8 zero · u32 frame
-// number · 16 bytes XXH3-128 of the plain bytes (canonical, big-endian digest order) · stored bytes. Threading: an
-// encoder or decoder belongs to one thread at a time.
+// Layout (little-endian): u32 stored length · u32 plain length · u8 type · u8 flags · u8 codec · u8 CRC-8 of the other
+// 15 bytes before the hash · u32 frame number · 16 bytes XXH3-128 of the plain bytes (canonical, big-endian digest
+// order) · stored bytes. Threading: an encoder or decoder belongs to one thread at a time.
 #pragma once
 
 #include "base/bytes.h"
