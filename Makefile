@@ -14,7 +14,9 @@ include src/build.mk
 
 EXTENSION = pgvigil
 DATA = $(wildcard pgvigil--*.sql)
-SCRIPTS_built = $(if $(filter src/cli/main.cpp,$(CLI_SOURCES)),$(PROGRAM_FILE))
+ifneq ($(filter src/cli/main.cpp,$(CLI_SOURCES)),)
+SCRIPTS_built = $(PROGRAM_FILE)
+endif
 REGRESS = $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))
 ifneq ($(wildcard t/*.pl),)
 TAP_TESTS = 1
@@ -27,7 +29,9 @@ $(error "$(PG_CONFIG)" does not run; install PostgreSQL's server headers or give
 endif
 PG_INCLUDE := $(shell $(PG_CONFIG) --includedir-server)
 PG_BUILD ?= $(BUILD)/pg$(PG_MAJOR)
-MODULES = $(if $(SERVER_SOURCES),$(PG_BUILD)/pgvigil)
+ifneq ($(SERVER_SOURCES),)
+MODULES = $(PG_BUILD)/pgvigil
+endif
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 # The module's objects are C++ of our own rules: there is no bitcode to install.

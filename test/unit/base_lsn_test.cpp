@@ -15,13 +15,16 @@ TEST(Lsn, PrintsAsPgLsnDoes) {
 }
 
 TEST(Lsn, RefusesWhatPgLsnRefuses) {
-    for (const char *text : {"", "/", "1/", "/1", "1", "g/0", "1/0 ", " 1/0", "+1/0", "0x1/0", "123456789/0", "0/123456789"})
+    for (const char *text :
+         {"", "/", "1/", "/1", "1", "g/0", "1/0 ", " 1/0", "+1/0", "0x1/0", "123456789/0", "0/123456789"})
         EXPECT_FALSE(parse_lsn(text)) << text;
     EXPECT_EQ(parse_lsn("0/0"), Lsn{0});
     EXPECT_EQ(parse_lsn("ffffffff/ffffffff"), Lsn{UINT64_MAX});
 }
 
-RC_GTEST_PROP(Lsn, TextRoundTrip, (uint64_t value)) { RC_ASSERT(parse_lsn(to_string(Lsn{value})) == Lsn{value}); }
+RC_GTEST_PROP(Lsn, TextRoundTrip, (uint64_t value)) {
+    RC_ASSERT(parse_lsn(to_string(Lsn{value})) == Lsn{value});
+}
 
 RC_GTEST_PROP(WalName, SegmentNameRoundTrip, ()) {
     const auto timeline = *rc::gen::inRange<uint32_t>(1, UINT32_MAX);
@@ -44,9 +47,10 @@ TEST(WalName, KnowsTheFourKinds) {
 }
 
 TEST(WalName, RefusesEverythingElse) {
-    for (const char *name : {"", "00000001000000000000000", "0000000100000000000000011", "00000001000000000000000g",
-                             "00000001000000000000000a", "2.history", "00000002.history.ready", "RECOVERYXLOG",
-                             "000000010000000A000000FE.part", "000000010000000A000000FE.28.backup", "../00000002.history"})
+    for (const char *name :
+         {"", "00000001000000000000000", "0000000100000000000000011", "00000001000000000000000g",
+          "00000001000000000000000a", "2.history", "00000002.history.ready", "RECOVERYXLOG",
+          "000000010000000A000000FE.part", "000000010000000A000000FE.28.backup", "../00000002.history"})
         EXPECT_FALSE(parse_wal_file_name(name)) << name;
 }
 
