@@ -13,17 +13,16 @@
 
 #include "base/bytes.h"
 #include "base/cancel.h"
+#include "crypto/digest.h"
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace pgvigil {
-
-using Sha256Digest = std::array<std::byte, 32>;
 
 struct ObjectInfo {
     std::string key;
@@ -51,10 +50,10 @@ struct ByteRange {
 };
 
 struct ListRequest {
-    std::string_view prefix;      // a key prefix; "" for all
-    bool directories = false;     // stop at the next '/': deeper keys are folded into ListPage::directories
-    std::string_view start_after; // keys (and folded directories) must sort after this; "" from the start
-    size_t limit = 1000;          // at most this many entries (objects + directories) in the page
+    std::string_view prefix = {};      // a key prefix; "" for all
+    bool directories = false;          // stop at the next '/': deeper keys are folded into ListPage::directories
+    std::string_view start_after = {}; // keys (and folded directories) must sort after this; "" from the start
+    size_t limit = 1000;               // at most this many entries (objects + directories) in the page
 };
 
 struct ListPage {
@@ -67,11 +66,13 @@ struct ListPage {
 struct DeleteFailure {
     std::string key;
     bool access_denied = false;
+    bool retryable = false; // the retrying decorator tries such keys again
     std::string message;
 };
 
 struct StoreFeatures {
-    // False where conditional create is not enforced by the store and only checked before writing (rules C6).
+    // False where conditional create is not enforced by the store and only checked before writing (rules C6). What an
+    // S3 server can do is found out by the first put_new(); before it, this says what the URL says.
     bool conditional_create = true;
 };
 
