@@ -3,6 +3,7 @@
 #
 #   FLAVOUR   name of the directory below build/ (debug, release, or any other)
 #   SANITIZE  value for -fsanitize=
+#   FUZZER    not empty: fuzz targets become libFuzzer programs (clang)
 #
 # One list of product sources, src/sources, is read here and by meson.build.
 
@@ -38,7 +39,7 @@ endif
 WARNINGS := -Wall -Wextra -Werror
 COMMON_FLAGS := -std=c++20 $(OPTIMIZE) -fPIC -pthread -fno-omit-frame-pointer $(WARNINGS) \
     -ffile-prefix-map=$(CURDIR)=. -DPGVIGIL_VERSION='"$(PGVIGIL_VERSION)"' \
-    $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined)
+    $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined) $(if $(FUZZER),-fsanitize=fuzzer-no-link)
 ifeq ($(FLAVOUR),release)
 COMMON_FLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 endif
@@ -98,10 +99,10 @@ $(UNIT_PROGRAM): $(UNIT_OBJECTS) $(CLI_LIBRARY) $(CORE_LIBRARY)
 	$(call say,LD)$(BASE_CXX) $(LINK_FLAGS) -o $@ $^ $(LIBRARIES) -lrapidcheck -lgmock_main -lgmock -lgtest
 
 # Without libFuzzer (g++) a fuzz target is linked with a main() that replays the files it is given.
-FUZZ_MAIN := $(if $(findstring fuzzer,$(SANITIZE)),,$(BUILD)/obj/test/fuzz/replay/main.o)
+FUZZ_MAIN := $(if $(FUZZER),,$(BUILD)/obj/test/fuzz/replay/main.o)
 $(BUILD)/fuzz/%: $(BUILD)/obj/test/fuzz/%.o $(FUZZ_MAIN) $(CORE_LIBRARY)
 	@mkdir -p $(@D)
-	$(call say,LD)$(BASE_CXX) $(LINK_FLAGS) -o $@ $^ $(LIBRARIES)
+	$(call say,LD)$(BASE_CXX) $(LINK_FLAGS) $(if $(FUZZER),-fsanitize=fuzzer) -o $@ $^ $(LIBRARIES)
 
 $(BUILD)/bench/%: $(BUILD)/obj/test/bench/%.o $(CORE_LIBRARY)
 	@mkdir -p $(@D)
@@ -117,11 +118,11 @@ $(BUILD)/obj/test/%.o: test/%.cpp $(FLAGS_FILE)
 	@mkdir -p $(@D)
 	$(call say,CXX)$(COMPILE) $(TEST_FLAGS) -MMD -MP -c -o $@ $<
 
-.SECONDARY: $(call objects,$(FUZZ_SOURCES) $(BENCH_SOURCES))
+.SECONDARY: $(call objects,$(FUZZ_SOURCES) $(BENCH_SOURCES)) $(FUZZ_MAIN)
 
 # For tools that need the compiler's arguments (clang-tidy).
 print-flags:
 	@printf '%s\n' "$(subst ",\",$(filter-out -Werror -ffile-prefix-map=%,$(COMMON_FLAGS)))"
 
 -include $(patsubst %.o,%.d,$(CORE_OBJECTS) $(CLI_OBJECTS) $(UNIT_OBJECTS) $(BUILD)/obj/src/cli/main.o \
-    $(call objects,$(FUZZ_SOURCES) $(BENCH_SOURCES)))
+    $(call objects,$(FUZZ_SOURCES) $(BENCH_SOURCES)) $(FUZZ_MAIN:.o=.d))
