@@ -14,6 +14,8 @@
 
 namespace pgvigil {
 
+inline constexpr size_t kMaxSpanningBytes = 112;
+
 struct RestorePoint {
     std::string name;
     int64_t time_us = 0; // microseconds since 1970 UTC
@@ -39,6 +41,9 @@ struct WalScanSummary {
     // is.
     Bytes spanning_out;
     Bytes spanning_in;
+    // Where the record that spanning_in continues ends; invalid when it goes on behind this segment.
+    Lsn spanning_in_end;
+    uint16_t magic = 0; // of the first page, it tells the server's version; 0 when there is no page
 };
 
 // `segment` starts at `start`, may be shorter than a segment (a tail), and is of a server with 8 KiB WAL pages or
@@ -52,6 +57,15 @@ struct TransactionEnd {
     int64_t time_us = 0;
     Lsn end; // of its record
 };
+// `segment` may be several consecutive segments in one view: records that cross from one into the next are then whole.
 [[nodiscard]] std::vector<TransactionEnd> transaction_ends(ByteView segment, Lsn start, uint32_t wal_block_size = 8192);
+
+// What a record that crosses from one segment into the next is, from both summaries: a transaction's end or a restore
+// point. nullopt when it is neither, or cannot be told from the bytes kept.
+struct SpanningRecord {
+    std::optional<TransactionEnd> transaction;
+    std::optional<RestorePoint> restore_point;
+};
+[[nodiscard]] std::optional<SpanningRecord> spanning_record(const WalScanSummary &earlier, const WalScanSummary &later);
 
 } // namespace pgvigil

@@ -10,12 +10,14 @@
 #include "repo/pack.h"
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
-#include <memory>
 #include <vector>
 
 namespace pgvigil {
+
+inline constexpr size_t kMaxTablePartBytes = 8 * kMiB; // as stored
 
 enum class FileKind : uint8_t { kRegular = 1, kDirectory = 2 };
 
@@ -64,7 +66,8 @@ class FileTableReader {
     explicit FileTableReader(Fetch fetch);
     ~FileTableReader();
 
-    // Every entry in order, reading part after part; memory stays bounded by one part.
+    // Every entry in order, reading part after part; memory stays bounded by one part and the largest entry. Throws
+    // kCorrupt naming the object for anything a writer would not write, unsafe paths included.
     void for_each(const std::function<void(FileEntry &&entry)> &visit);
     // One entry with two small reads; nullopt when the table has no such path.
     [[nodiscard]] std::optional<FileEntry> find(std::string_view path);

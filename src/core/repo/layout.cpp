@@ -1,0 +1,125 @@
+#include "repo/layout.h"
+
+#include "base/error.h"
+#include "base/time.h"
+
+#include <cstdio>
+
+namespace pgvigil {
+
+namespace {
+
+std::string number_name(const char *format, unsigned long long number) {
+    char text[32];
+    std::snprintf(text, sizeof text, format, number);
+    return text;
+}
+
+WalFileName require_wal_name(std::string_view name) {
+    const auto parsed = parse_wal_file_name(name);
+    if (!parsed)
+        throw Error(ErrorCode::kInvalidArgument,
+                    "\"" + std::string(name.substr(0, 80)) + "\" is not the name of a WAL file");
+    return *parsed;
+}
+
+} // namespace
+
+ClusterLayout::ClusterLayout(uint64_t system_identifier) : root_(std::to_string(system_identifier) + "/") {}
+
+std::string ClusterLayout::epochs_prefix() const {
+    return root_ + "epochs/";
+}
+
+std::string ClusterLayout::epoch(uint64_t number) const {
+    return epochs_prefix() + number_name("%010llu", number) + ".json";
+}
+
+std::string ClusterLayout::wal_root() const {
+    return root_ + "wal/";
+}
+
+std::string ClusterLayout::wal_prefix(TimelineId timeline) const {
+    return wal_root() + number_name("%08llX", timeline) + "/";
+}
+
+std::string ClusterLayout::wal_file(std::string_view name) const {
+    const WalFileName parsed = require_wal_name(name);
+    std::string key = wal_prefix(parsed.timeline);
+    if (parsed.kind != WalFileKind::kHistory)
+        key += number_name("%08llX", parsed.high) + "/";
+    return key.append(name);
+}
+
+std::string ClusterLayout::wal_file_of_epoch(std::string_view name, uint64_t epoch) const {
+    return wal_file(name) + "~" + std::to_string(epoch);
+}
+
+std::string ClusterLayout::partial_file(std::string_view name, std::string_view digest_hex) const {
+    if (require_wal_name(name).kind != WalFileKind::kPartial || digest_hex.size() < 16)
+        throw Error(ErrorCode::kInternal, "\"" + std::string(name) + "\" is no partial segment with a digest");
+    return wal_file(name) + "-" + std::string(digest_hex.substr(0, 16));
+}
+
+std::string ClusterLayout::wal_part(std::string_view segment, unsigned part, std::string_view attempt) const {
+    return wal_file(segment) + ".part" + number_name("%03llu", part) + "-" + std::string(attempt);
+}
+
+std::string ClusterLayout::walindex_prefix() const {
+    return root_ + "walindex/";
+}
+
+std::string ClusterLayout::tail_prefix() const {
+    return root_ + "tail/";
+}
+
+std::string ClusterLayout::data_prefix(std::string_view backup) const {
+    return root_ + "data/" + std::string(backup) + "/";
+}
+
+std::string ClusterLayout::pack(std::string_view backup, uint32_t number) const {
+    return data_prefix(backup) + number_name("%06llu", number);
+}
+
+std::string ClusterLayout::files_prefix(std::string_view backup) const {
+    return root_ + "files/" + std::string(backup) + "/";
+}
+
+std::string ClusterLayout::table_part(std::string_view backup, uint32_t number) const {
+    return files_prefix(backup) + number_name("%06llu", number);
+}
+
+std::string ClusterLayout::table_index(std::string_view backup) const {
+    return files_prefix(backup) + "index";
+}
+
+std::string ClusterLayout::attempts_prefix() const {
+    return root_ + "attempts/";
+}
+
+std::string ClusterLayout::attempt(std::string_view backup) const {
+    return attempts_prefix() + std::string(backup) + ".json";
+}
+
+std::string ClusterLayout::commits_prefix() const {
+    return root_ + "commits/";
+}
+
+std::string ClusterLayout::commit(std::string_view backup) const {
+    return commits_prefix() + std::string(backup) + ".json";
+}
+
+std::string make_backup_id(int64_t start_unix_ms, bool full) {
+    return compact_time(start_unix_ms) + (full ? "F" : "I");
+}
+
+bool is_backup_id(std::string_view text) noexcept {
+    if (text.size() != 16 || text[8] != 'T' || (text[15] != 'F' && text[15] != 'I'))
+        return false;
+    for (size_t i = 0; i < 15; ++i)
+        if (i != 8 && (text[i] < '0' || text[i] > '9'))
+            return false;
+    return true;
+}
+
+} // namespace pgvigil
