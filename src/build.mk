@@ -1,16 +1,11 @@
-#Everything that is built without PostgreSQL : the core library, the program, the unit tests, the fuzz targets, the
-#benchmarks.Used alone(`make - f src / build.mk core cli unit`) and included by the Makefile.
+# Everything that is built without PostgreSQL: the core library, the program, the unit tests, the fuzz targets, the
+# benchmarks. Used alone (`make -f src/build.mk core cli unit`) and included by the Makefile.
 #
-<<<<<<< HEAD
 #   FLAVOUR   name of the directory below build/ (debug, release, or any other)
 #   SANITIZE  value for -fsanitize=
 #   FUZZER    not empty: fuzz targets become libFuzzer programs (clang)
-=======
-#FLAVOUR name of the directory below build / (debug, release, or any other)
-#SANITIZE value for - fsanitize =
->>>>>>> 2c26a58 (Objects of the repository: headers, keys, documents, packs, file table, WAL files)
 #
-#One list of product sources, src / sources, is read here and by meson.build.
+# One list of product sources, src/sources, is read here and by meson.build.
 
 FLAVOUR ?= release
 SANITIZE ?=
@@ -23,7 +18,7 @@ BASE_CXX := $(CXX)
 endif
 CCACHE := $(if $(findstring ccache,$(BASE_CXX)),,$(shell command -v ccache 2>/dev/null))
 COMPILE := $(CCACHE) $(BASE_CXX)
-#Two checkouts of the same source share their compiler cache.
+# Two checkouts of the same source share their compiler cache.
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
 
