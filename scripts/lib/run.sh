@@ -138,15 +138,21 @@ run_tap() {
     record "tap $version" "${counts[0]}" "${counts[1]}" "$log"
 }
 
+# run_command NAME COMMAND…: one test that passes when the command succeeds.
+run_command() {
+    local name=$1 log=$run/logs/${1//[^a-z0-9]/-}.log
+    shift
+    if timeout -k 30 1200 "$@" > "$log" 2>&1 </dev/null; then record "$name" 1 0 "$log"; else record "$name" 0 1 "$log"; fi
+}
+
 # run_checks [--quick]: every executable in test/checks is one test.
 run_checks() {
-    local check name log
+    local check name
     for check in test/checks/*; do
         if [ ! -x "$check" ] || [ -d "$check" ]; then continue; fi
         name=$(basename "$check")
         if [ "${1:-}" = --quick ]; then case $name in clang-*) [ "$name" = clang-format ] || continue ;; esac; fi
-        log=$run/logs/check-$name.log
-        if "$check" > "$log" 2>&1 </dev/null; then record "check $name" 1 0 "$log"; else record "check $name" 0 1 "$log"; fi
+        run_command "check $name" "$check"
     done
 }
 
