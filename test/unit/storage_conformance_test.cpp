@@ -46,6 +46,20 @@ std::vector<Kind> kinds() {
              return Subject{
                  nullptr, std::make_unique<RetryingStore>(std::make_unique<MemoryStore>(), RetryPolicy{}, null_log())};
          }},
+        {"s3",
+         [] {
+             const auto server = test::s3_server();
+             return Subject{nullptr, server ? test::open_s3(test::s3_url(*server), *server) : nullptr};
+         }},
+        {"s3_virtual_host",
+         [] {
+             const auto server = test::s3_server();
+             if (!server)
+                 return Subject{};
+             const std::string url = fmt::format("s3://{}/{}?endpoint={}&path_style=off&ca_file={}", server->bucket,
+                                                 test::fresh_prefix(), server->virtual_endpoint, server->ca_file);
+             return Subject{nullptr, test::open_s3(url, *server)};
+         }},
     };
 }
 
@@ -54,7 +68,7 @@ class StoreConformance : public testing::TestWithParam<Kind> {
     void SetUp() override {
         subject_ = GetParam().make();
         if (!subject_.store)
-            GTEST_SKIP() << "no S3 server: set PGVIGIL_TEST_S3 (and the variables beside it) to test this kind";
+            GTEST_SKIP() << test::kNoS3Server;
     }
     [[nodiscard]] ObjectStore &store() { return *subject_.store; }
 

@@ -45,8 +45,8 @@ void check_key(std::string_view key) {
         const std::string_view component = key.substr(start, end - start);
         if (component.empty() || component == "." || component == "..")
             refuse("it has an empty, \".\" or \"..\" component");
-        if (component.starts_with(kTemporaryPrefix))
-            refuse("it has the name of a temporary file");
+        if (component.starts_with(kReservedPrefix))
+            refuse("names that start with \".pgvigil-\" are reserved");
         start = end + 1;
     }
 }

@@ -11,13 +11,15 @@ namespace pgvigil {
 
 // The longest key, prefix of the repository included, that an S3 server takes.
 inline constexpr size_t kMaxKeyBytes = 1024;
-// Names of files that a store of kind posix is still writing; no key may have such a component.
+// Names that stores keep for themselves; no key may have such a component.
+inline constexpr std::string_view kReservedPrefix = ".pgvigil-";
+// Names of files that a store of kind posix is still writing.
 inline constexpr std::string_view kTemporaryPrefix = ".pgvigil-tmp-";
 
 [[nodiscard]] bool is_valid_utf8(std::string_view text) noexcept;
 
 // Throws kInvalidArgument unless `key` is 1 to kMaxKeyBytes of UTF-8 without control characters, a leading or trailing
-// slash, and components that are empty, ".", ".." or temporary names.
+// slash, and components that are empty, ".", ".." or reserved names.
 void check_key(std::string_view key);
 
 // Decides for candidates offered in key order what belongs into a page.

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "storage/posix/posix_store.h"
 #include "storage/retrying_store.h"
+#include "storage/s3/s3_store.h"
 
 #include <filesystem>
 #include <fmt/format.h>
@@ -33,7 +34,15 @@ std::unique_ptr<ObjectStore> open_kind(const RepositoryUrl &url, const StoreOpti
         refuse_inside(url, options.forbidden_directories);
         return std::make_unique<PosixStore>(url.path, url.display_name(), *options.log);
     }
-    throw Error(ErrorCode::kUnsupported, "s3:// repositories are not supported by this build");
+    s3::S3Options s3;
+    s3.http.connect_timeout = options.connect_timeout;
+    s3.http.stall_timeout = options.stall_timeout;
+    s3.http.max_connections = options.max_connections;
+    s3.credentials.credentials_file = options.credentials_file;
+    s3.credentials.environment = s3::Environment::of_process();
+    s3.credentials.log = options.log;
+    s3.log = options.log;
+    return std::make_unique<s3::S3Store>(url, std::move(s3));
 }
 
 } // namespace
