@@ -22,7 +22,7 @@ struct WalSegmentHeader {
     uint32_t block_size = 0;
 };
 
-// The XLOG_PAGE_MAGIC of a server's major version (15 to 19); nullopt for an unknown version.
+// The XLOG_PAGE_MAGIC of a server's major version (15 to 18); nullopt for a version whose magic was not final yet.
 [[nodiscard]] std::optional<uint16_t> wal_page_magic(unsigned major_version) noexcept;
 [[nodiscard]] std::optional<unsigned> major_version_of_magic(uint16_t magic) noexcept;
 

@@ -23,7 +23,7 @@ struct RestorePoint {
 };
 
 struct WalScanSummary {
-    // Times at which transactions ended, microseconds since 1970 UTC.
+    // Earliest and latest time at which a transaction ended, microseconds since 1970 UTC. Times in WAL need not ascend.
     std::optional<int64_t> first_time_us;
     std::optional<int64_t> last_time_us;
     // Lowest and highest transaction id that committed or aborted, in modulo-2^32 order of appearance; unset when none
@@ -32,7 +32,8 @@ struct WalScanSummary {
     std::optional<uint32_t> last_xid;
     uint32_t commits = 0;
     std::vector<RestorePoint> restore_points; // at most 100
-    // Where the last complete record of this segment ends; invalid when none ends here.
+    // Where the last complete record of this segment ends (the segment's end after an XLOG_SWITCH); invalid when none
+    // ends here.
     Lsn end_of_records;
     // The segment ends in an XLOG_SWITCH: the rest is padding.
     bool ends_in_switch = false;
