@@ -2,9 +2,11 @@
 
 #include "base/random.h"
 #include "base/time.h"
+#include "storage/faulty_store.h"
 #include "storage/memory/memory_store.h"
 #include "storage/posix/posix_store.h"
 #include "storage/retrying_store.h"
+#include "storage/throttled_store.h"
 #include "storage_test_support.h"
 
 #include <algorithm>
@@ -46,6 +48,13 @@ std::vector<Kind> kinds() {
              return Subject{
                  nullptr, std::make_unique<RetryingStore>(std::make_unique<MemoryStore>(), RetryPolicy{}, null_log())};
          }},
+        {"throttled",
+         [] {
+             auto limiter = std::make_shared<RateLimiter>(uint64_t{1} << 40);
+             return Subject{nullptr,
+                            std::make_unique<ThrottledStore>(std::make_unique<MemoryStore>(), std::move(limiter))};
+         }},
+        {"faulty", [] { return Subject{nullptr, std::make_unique<FaultyStore>(std::make_shared<MemoryStore>())}; }},
         {"s3",
          [] {
              const auto server = test::s3_server();
