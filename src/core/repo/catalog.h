@@ -1,6 +1,6 @@
 // The catalog of one cluster as a repository shows it: backups that exist, timelines, and which WAL segments are there.
 // Read from commit documents and listings; no WAL or backup data is fetched.
-// Threading: load_catalog() uses the calling thread only; a Catalog is a value.
+// Threading: load_catalog() reads documents with threads of its own and blocks; a Catalog is a value.
 // Errors: what the store throws; a commit document that cannot be read is not fatal: it is listed in `unreadable`.
 #pragma once
 

@@ -1,0 +1,79 @@
+#include "plan/recovery_windows.h"
+
+#include "base/time.h"
+#include "plan/wal_walk.h"
+
+#include <algorithm>
+
+namespace pgvigil {
+
+namespace {
+
+void add_times(const Catalog &catalog, RecoveryWindow &window, WalFactsSource &facts) {
+    const auto path = path_to(catalog, window.timeline);
+    if (!path || catalog.segment_size == 0)
+        return;
+    window.to_us = WalWalk(*path, catalog.segment_size, facts).last_transaction_us(window.from_lsn, window.to_lsn);
+}
+
+std::optional<int64_t> stored_time(const Catalog &catalog, const RecoveryWindow &window) {
+    const TimelineWal *wal = catalog.timeline(window.timeline);
+    if (wal == nullptr || wal->runs.empty() || catalog.segment_size == 0)
+        return std::nullopt;
+    // Only the newest object's time is known, so only the last run's end has one.
+    if (segment_start(wal->runs.back().last + 1, catalog.segment_size) != window.to_lsn)
+        return std::nullopt;
+    return wal->newest_object_ms;
+}
+
+} // namespace
+
+Reach usable_reach(const Catalog &catalog, const TimelinePath &path, const CommitDocument &backup) {
+    Reach reach = contiguous_reach(catalog, path, backup.start_lsn);
+    if (reach.end >= backup.stop_lsn || !backup.own_wal)
+        return reach;
+    // The backup brings the WAL up to its stop itself; the archive may go on from there.
+    reach = contiguous_reach(catalog, path, backup.stop_lsn);
+    return {reach.end > backup.stop_lsn ? reach.timeline : backup.stop_timeline, std::max(reach.end, backup.stop_lsn)};
+}
+
+std::vector<RecoveryWindow> recovery_windows(const Catalog &catalog, WalFactsSource *facts) {
+    std::vector<RecoveryWindow> windows;
+    for (const TimelineId timeline : reachable_timelines(catalog)) {
+        const TimelinePath path = *path_to(catalog, timeline);
+        std::vector<RecoveryWindow> here;
+        for (const CommitDocument &backup : catalog.backups) {
+            if (!is_on_path(backup, path))
+                continue;
+            const Reach reach = usable_reach(catalog, path, backup);
+            if (reach.timeline != timeline || reach.end < backup.stop_lsn)
+                continue;
+            auto same = std::find_if(here.begin(), here.end(), [&](const auto &w) { return w.to_lsn == reach.end; });
+            if (same == here.end()) {
+                here.push_back({timeline, backup.stop_lsn, reach.end, backup.stopped_ms, {}, {}, {backup.id}});
+                continue;
+            }
+            same->backups.push_back(backup.id);
+            if (backup.stop_lsn < same->from_lsn) {
+                same->from_lsn = backup.stop_lsn;
+                same->from_ms = backup.stopped_ms;
+            }
+        }
+        std::sort(here.begin(), here.end(), [](const auto &a, const auto &b) { return a.from_lsn < b.from_lsn; });
+        windows.insert(windows.end(), here.begin(), here.end());
+    }
+    for (RecoveryWindow &window : windows) {
+        window.stored_ms = stored_time(catalog, window);
+        if (facts != nullptr)
+            add_times(catalog, window, *facts);
+    }
+    return windows;
+}
+
+std::string describe(const RecoveryWindow &window) {
+    const int64_t end_us = std::max(window.to_us.value_or(0), window.from_ms * 1000);
+    return postgres_time_us(window.from_ms * 1000) + " (" + to_string(window.from_lsn) + ") to " + postgres_time_us(end_us) +
+           " (" + to_string(window.to_lsn) + ") on timeline " + std::to_string(window.timeline);
+}
+
+} // namespace pgvigil

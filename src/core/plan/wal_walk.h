@@ -1,0 +1,45 @@
+// Looking for facts along a timeline path: the last transaction before a position, the place of a transaction or restore point.
+// Asks the WalFactsSource in batches, so that it can read ahead.
+#pragma once
+
+#include "plan/timeline_path.h"
+#include "plan/wal_facts_source.h"
+
+#include <functional>
+#include <optional>
+#include <string_view>
+
+namespace pgvigil {
+
+class WalWalk {
+  public:
+    WalWalk(const TimelinePath &path, uint64_t segment_size, WalFactsSource &source)
+        : path_(path), segment_size_(segment_size), source_(source) {}
+
+    // The latest time at which a transaction ended in [from, to), µs since 1970; nullopt when none did, or none within the
+    // last kMaxSegmentsBack segments.
+    [[nodiscard]] std::optional<int64_t> last_transaction_us(Lsn from, Lsn to);
+    // The end of the last complete record before `to`; `to` itself when nothing says better.
+    [[nodiscard]] Lsn end_of_records(Lsn from, Lsn to);
+    // The end of the record that ended transaction `xid`; nullopt when it did not end in [from, to).
+    [[nodiscard]] std::optional<TransactionEnd> find_transaction(uint32_t xid, Lsn from, Lsn to);
+    // All restore points of that name in [from, to), in order.
+    [[nodiscard]] std::vector<RestorePoint> find_restore_points(std::string_view name, Lsn from, Lsn to);
+
+    static constexpr uint64_t kMaxSegmentsBack = 4096;
+
+  private:
+    // Visits segments forward or backward until `visit` returns false.
+    void forward(Lsn from, Lsn to, const std::function<bool(uint64_t segment)> &visit);
+    void backward(Lsn from, Lsn to, const std::function<bool(uint64_t segment)> &visit);
+    void expect(uint64_t first, uint64_t last);
+    [[nodiscard]] std::optional<WalScanSummary> facts(uint64_t segment);
+    // What the record is that crosses from the segment before into this one.
+    [[nodiscard]] std::optional<SpanningRecord> crossing_into(uint64_t segment);
+
+    const TimelinePath &path_;
+    uint64_t segment_size_;
+    WalFactsSource &source_;
+};
+
+} // namespace pgvigil
