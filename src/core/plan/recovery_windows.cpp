@@ -1,7 +1,7 @@
 #include "plan/recovery_windows.h"
 
 #include "base/time.h"
-#include "plan/wal_walk.h"
+#include "plan/wal_search.h"
 
 #include <algorithm>
 
@@ -13,7 +13,7 @@ void add_times(const Catalog &catalog, RecoveryWindow &window, WalFactsSource &f
     const auto path = path_to(catalog, window.timeline);
     if (!path || catalog.segment_size == 0)
         return;
-    window.to_us = WalWalk(*path, catalog.segment_size, facts).last_transaction_us(window.from_lsn, window.to_lsn);
+    window.to_us = WalSearch(*path, catalog.segment_size, facts).last_transaction_us(window.from_lsn, window.to_lsn);
 }
 
 std::optional<int64_t> stored_time(const Catalog &catalog, const RecoveryWindow &window) {

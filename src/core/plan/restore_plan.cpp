@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
-#include "plan/wal_walk.h"
+#include "plan/wal_search.h"
 
 #include <algorithm>
 
@@ -121,7 +121,7 @@ class Planner {
         if (target.lsn < candidate.backup->stop_lsn || target.lsn > candidate.reach.end)
             return std::nullopt;
         // PostgreSQL stops at a record that begins at or behind the target. Behind the last record there is none.
-        if (target.lsn >= walk(candidate).end_of_records(candidate.backup->stop_lsn, candidate.reach.end))
+        if (target.lsn >= search(candidate).end_of_records(candidate.backup->stop_lsn, candidate.reach.end))
             return Settings{"", "", true};
         return Settings{"recovery_target_lsn", to_string(target.lsn)};
     }
@@ -129,7 +129,7 @@ class Planner {
     std::optional<Settings> serve(const Candidate &candidate, const TimeTarget &target) {
         if (target.time_us < candidate.backup->stopped_ms * 1000)
             return std::nullopt;
-        const auto last = walk(candidate).last_transaction_us(candidate.backup->stop_lsn, candidate.reach.end);
+        const auto last = search(candidate).last_transaction_us(candidate.backup->stop_lsn, candidate.reach.end);
         if (last && target.time_us < *last)
             return Settings{"recovery_target_time", postgres_time_us(target.time_us)};
         const auto stored = stored_ms(candidate);
@@ -139,18 +139,18 @@ class Planner {
     }
 
     std::optional<Settings> serve(const Candidate &candidate, const XidTarget &target) {
-        if (!walk(candidate).find_transaction(target.xid, candidate.backup->stop_lsn, candidate.reach.end))
+        if (!search(candidate).find_transaction(target.xid, candidate.backup->stop_lsn, candidate.reach.end))
             return std::nullopt;
         return Settings{"recovery_target_xid", std::to_string(target.xid)};
     }
 
     std::optional<Settings> serve(const Candidate &candidate, const NameTarget &target) {
-        if (walk(candidate).find_restore_points(target.name, candidate.backup->stop_lsn, candidate.reach.end).empty())
+        if (search(candidate).find_restore_points(target.name, candidate.backup->stop_lsn, candidate.reach.end).empty())
             return std::nullopt;
         return Settings{"recovery_target_name", target.name};
     }
 
-    [[nodiscard]] WalWalk walk(const Candidate &candidate) const {
+    [[nodiscard]] WalSearch search(const Candidate &candidate) const {
         return {candidate.path, catalog_.segment_size, facts_};
     }
 

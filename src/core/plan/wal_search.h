@@ -11,9 +11,9 @@
 
 namespace pgvigil {
 
-class WalWalk {
+class WalSearch {
   public:
-    WalWalk(const TimelinePath &path, uint64_t segment_size, WalFactsSource &source)
+    WalSearch(const TimelinePath &path, uint64_t segment_size, WalFactsSource &source)
         : path_(path), segment_size_(segment_size), source_(source) {}
 
     // The latest time at which a transaction ended in [from, to), µs since 1970; nullopt when none did, or none within the

@@ -1,4 +1,4 @@
-#include "plan/wal_walk.h"
+#include "plan/wal_search.h"
 
 #include <algorithm>
 
@@ -15,7 +15,7 @@ bool precedes_or_equals(uint32_t a, uint32_t b) noexcept {
 
 } // namespace
 
-void WalWalk::expect(uint64_t first, uint64_t last) {
+void WalSearch::expect(uint64_t first, uint64_t last) {
     for (uint64_t segment = first; segment <= last;) {
         const TimelineId owner = owner_of_segment(path_, segment, segment_size_);
         uint64_t end = segment;
@@ -26,7 +26,7 @@ void WalWalk::expect(uint64_t first, uint64_t last) {
     }
 }
 
-void WalWalk::forward(Lsn from, Lsn to, const std::function<bool(uint64_t segment)> &visit) {
+void WalSearch::forward(Lsn from, Lsn to, const std::function<bool(uint64_t segment)> &visit) {
     if (to <= from)
         return;
     const uint64_t last = segment_before(to, segment_size_);
@@ -38,7 +38,7 @@ void WalWalk::forward(Lsn from, Lsn to, const std::function<bool(uint64_t segmen
     }
 }
 
-void WalWalk::backward(Lsn from, Lsn to, const std::function<bool(uint64_t segment)> &visit) {
+void WalSearch::backward(Lsn from, Lsn to, const std::function<bool(uint64_t segment)> &visit) {
     if (to <= from)
         return;
     const uint64_t first = segment_of(from, segment_size_);
@@ -53,11 +53,11 @@ void WalWalk::backward(Lsn from, Lsn to, const std::function<bool(uint64_t segme
     }
 }
 
-std::optional<WalScanSummary> WalWalk::facts(uint64_t segment) {
+std::optional<WalScanSummary> WalSearch::facts(uint64_t segment) {
     return source_.facts(owner_of_segment(path_, segment, segment_size_), segment);
 }
 
-std::optional<SpanningRecord> WalWalk::crossing_into(uint64_t segment) {
+std::optional<SpanningRecord> WalSearch::crossing_into(uint64_t segment) {
     if (segment == 0)
         return std::nullopt;
     const auto later = facts(segment);
@@ -69,7 +69,7 @@ std::optional<SpanningRecord> WalWalk::crossing_into(uint64_t segment) {
     return spanning_record(*earlier, *later);
 }
 
-std::optional<int64_t> WalWalk::last_transaction_us(Lsn from, Lsn to) {
+std::optional<int64_t> WalSearch::last_transaction_us(Lsn from, Lsn to) {
     std::optional<int64_t> found;
     uint64_t looked_at = 0;
     backward(from, to, [&](uint64_t segment) {
@@ -84,7 +84,7 @@ std::optional<int64_t> WalWalk::last_transaction_us(Lsn from, Lsn to) {
     return found;
 }
 
-Lsn WalWalk::end_of_records(Lsn from, Lsn to) {
+Lsn WalSearch::end_of_records(Lsn from, Lsn to) {
     Lsn end = to;
     backward(from, to, [&](uint64_t segment) {
         const auto summary = facts(segment);
@@ -98,7 +98,7 @@ Lsn WalWalk::end_of_records(Lsn from, Lsn to) {
     return end;
 }
 
-std::optional<TransactionEnd> WalWalk::find_transaction(uint32_t xid, Lsn from, Lsn to) {
+std::optional<TransactionEnd> WalSearch::find_transaction(uint32_t xid, Lsn from, Lsn to) {
     std::optional<TransactionEnd> found;
     forward(from, to, [&](uint64_t segment) {
         const auto summary = facts(segment);
@@ -119,7 +119,7 @@ std::optional<TransactionEnd> WalWalk::find_transaction(uint32_t xid, Lsn from, 
     return found;
 }
 
-std::vector<RestorePoint> WalWalk::find_restore_points(std::string_view name, Lsn from, Lsn to) {
+std::vector<RestorePoint> WalSearch::find_restore_points(std::string_view name, Lsn from, Lsn to) {
     std::vector<RestorePoint> points;
     const auto take = [&](const RestorePoint &point) {
         if (point.name == name && point.lsn > from && point.lsn <= to)
