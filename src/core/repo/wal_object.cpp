@@ -133,7 +133,7 @@ WalFacts decode_wal_facts(std::string_view extension, std::string_view key) {
     return facts;
 }
 
-Bytes encode_wal_object(const WalObjectInput &input, FrameEncoder &encoder) {
+Bytes encode_wal_object(const WalObjectInput &input, FrameEncoder &encoder, Bytes memory) {
     if (input.plain.size() > kWalPartBytes)
         throw Error(ErrorCode::kInternal, "a WAL object of " + std::to_string(input.plain.size()) + " bytes");
     ObjectHeader header;
@@ -144,8 +144,10 @@ Bytes encode_wal_object(const WalObjectInput &input, FrameEncoder &encoder) {
     header.plain_length = input.whole_plain_length;
     header.digest = input.digest;
     header.extension = input.extension;
-    Bytes object;
-    object.reserve(encoded_header_bytes(header) + input.plain.size() / 4);
+    Bytes object = std::move(memory);
+    object.clear();
+    object.reserve(encoded_header_bytes(header) + input.plain.size() +
+                   (input.plain.size() / kMaxExtentBytes + 2) * kFrameHeaderBytes);
     append_header(object, header);
     uint32_t number = 0;
     size_t at = 0;

@@ -44,7 +44,8 @@ struct WalObjectInput {
     Uuid attempt{};
     std::string extension;
 };
-[[nodiscard]] Bytes encode_wal_object(const WalObjectInput &input, FrameEncoder &encoder);
+// The object takes over `memory`, whose contents are dropped: a buffer used again costs no page faults.
+[[nodiscard]] Bytes encode_wal_object(const WalObjectInput &input, FrameEncoder &encoder, Bytes memory = {});
 
 // Decodes the frames of `object` (one object: a whole file, or one part) and appends the plain bytes to `out`; checks
 // every frame's hash. The caller checks the digest over the whole file. Throws kCorrupt naming `key`.

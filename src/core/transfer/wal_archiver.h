@@ -35,6 +35,8 @@ struct WalArchiverOptions {
     uint64_t epoch = 0;                 // this writer's
     Lsn epoch_start;                    // and from where on it writes
     TimelineId epoch_timeline = 0;
+    // Where to keep, over restarts, which files a repository still lacks; "" = nowhere.
+    std::string owed_file;
 };
 
 enum class WalFileState { kUnknown, kPending, kDone, kFailed };
@@ -44,7 +46,15 @@ struct WalArchiverCounters {
     uint64_t files = 0;
     uint64_t plain_bytes = 0;
     uint64_t stored_bytes = 0;
-    uint64_t retries = 0;
+    uint64_t retries = 0; // failed attempts to fill in what a repository lacks
+};
+
+// Files that were acknowledged although this repository lacks them (required < all); they are filled in later
+// (rules B6).
+struct WalOwedFiles {
+    std::string repository; // its URL
+    uint64_t files = 0;
+    std::string first; // the name that sorts first
 };
 
 class WalArchiver {
@@ -57,11 +67,10 @@ class WalArchiver {
     [[nodiscard]] WalFileState state(const std::string &name) const;
     // The error of a kFailed file.
     [[nodiscard]] std::optional<Error> failure(const std::string &name) const;
-    // Forgets a kDone or kFailed file, so that it may be submitted again.
+    // Forgets a kDone or kFailed file, so that it may be submitted again; a pending one stays.
     void forget(const std::string &name);
-    // Repositories that lack a file which was acknowledged all the same (required < all): names, filled in later (rules
-    // B6).
-    [[nodiscard]] std::vector<std::string> owed() const;
+    // One entry per repository that lacks something.
+    [[nodiscard]] std::vector<WalOwedFiles> owed() const;
 
     [[nodiscard]] int event_fd() const noexcept;
     void clear_event() noexcept;

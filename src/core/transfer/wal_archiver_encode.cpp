@@ -1,0 +1,127 @@
+#include "transfer/wal_archiver_encode.h"
+
+#include "transfer/wal_archiver_scan.h"
+
+#include <algorithm>
+
+namespace pgvigil {
+
+namespace {
+
+constexpr uint64_t kHashBytes = kMiB; // read and hashed while they are still in the processor's cache
+
+} // namespace
+
+WalEncoder::WalEncoder(const WalEncoding &encoding, WalSource &source)
+    : encoding_(encoding), source_(source), frames_(encoding.compression) {}
+
+uint64_t WalEncoder::body_bound(const WalSourceFile &file) const noexcept {
+    // Frames hold incompressible bytes as they are.
+    const uint64_t plain = std::min(file.size, kWalPartBytes);
+    return plain + (plain / kMaxExtentBytes + 1) * kFrameHeaderBytes + kHeaderProbeBytes;
+}
+
+ByteView WalEncoder::read_piece(const WalSourceFile &file, uint64_t offset, uint64_t length,
+                                const CancelToken &cancel) {
+    plain_.resize(length);
+    for (uint64_t done = 0; done < length; done += kHashBytes) {
+        const std::span<std::byte> piece(plain_.data() + done, std::min(kHashBytes, length - done));
+        source_.read(file, offset + done, piece, cancel);
+        if (offset + done == 0 && file.has_pages())
+            source_.check_header(file, piece);
+        whole_digest_.update(piece);
+    }
+    return plain_;
+}
+
+WalObject WalEncoder::object_of(const WalSourceFile &file, const Sha256Digest &digest) const {
+    WalObject object;
+    object.name = file.name;
+    object.parsed = file.parsed;
+    object.key = file.parsed.kind == WalFileKind::kPartial ? encoding_.layout.partial_file(file.name, to_hex(digest))
+                                                           : encoding_.layout.wal_file(file.name);
+    object.plain_length = file.size;
+    object.digest = digest;
+    return object;
+}
+
+void WalEncoder::finish_body(WalObject &object) const {
+    if (encoding_.hash_body)
+        object.body_sha256 = sha256(object.body);
+}
+
+WalObject WalEncoder::encode(const WalSourceFile &file, Bytes body, const CancelToken &cancel) {
+    whole_digest_ = Sha256();
+    const ByteView plain = read_piece(file, 0, file.size, cancel);
+    WalObject object = object_of(file, whole_digest_.finish());
+    WalObjectInput input;
+    input.plain = plain;
+    input.whole_plain_length = file.size;
+    input.digest = object.digest;
+    input.epoch = encoding_.epoch;
+    input.attempt = random_uuid();
+    if (file.has_pages()) {
+        PiecewiseScan scan;
+        scan.add(plain, segment_start(segment_number(file.parsed, encoding_.segment_size), encoding_.segment_size));
+        WalFacts facts;
+        facts.scan = scan.finish();
+        input.extension = encode_wal_facts(facts);
+    }
+    object.body = encode_wal_object(input, frames_, std::move(body));
+    finish_body(object);
+    return object;
+}
+
+WalObject WalEncoder::encode_large(const WalSourceFile &file, const std::function<Bytes()> &take_body,
+                                   const std::function<void(WalObject part)> &part, const CancelToken &cancel) {
+    whole_digest_ = Sha256();
+    const Uuid attempt = random_uuid();
+    const Lsn start = segment_start(segment_number(file.parsed, encoding_.segment_size), encoding_.segment_size);
+    PiecewiseScan scan;
+    WalFacts facts;
+    for (uint64_t offset = 0;; offset += kWalPartBytes) {
+        const bool last = offset + kWalPartBytes >= file.size;
+        Bytes body = take_body();
+        const ByteView plain = read_piece(file, offset, std::min(kWalPartBytes, file.size - offset), cancel);
+        scan.add(plain, Lsn{start.value + offset});
+        WalObjectInput input;
+        input.plain = plain;
+        input.epoch = encoding_.epoch;
+        input.attempt = attempt;
+        if (last) {
+            WalObject object = object_of(file, whole_digest_.finish());
+            facts.scan = scan.finish();
+            input.whole_plain_length = file.size;
+            input.digest = object.digest;
+            input.extension = encode_wal_facts(facts);
+            object.body = encode_wal_object(input, frames_, std::move(body));
+            finish_body(object);
+            return object;
+        }
+        WalObject object = object_of(file, sha256(plain));
+        object.key =
+            encoding_.layout.wal_part(file.name, static_cast<unsigned>(offset / kWalPartBytes), to_string(attempt));
+        object.plain_length = plain.size();
+        input.kind = ObjectKind::kWalPart;
+        input.whole_plain_length = plain.size();
+        input.digest = object.digest;
+        object.body = encode_wal_object(input, frames_, std::move(body));
+        finish_body(object);
+        facts.parts.push_back({object.key, object.plain_length, object.digest});
+        part(std::move(object));
+    }
+}
+
+WalObject WalEncoder::describe(const WalSourceFile &file, const CancelToken &cancel) {
+    whole_digest_ = Sha256();
+    for (uint64_t offset = 0; offset < file.size; offset += kHashBytes) {
+        plain_.resize(std::min(kHashBytes, file.size - offset));
+        source_.read(file, offset, plain_, cancel);
+        if (offset == 0 && file.has_pages())
+            source_.check_header(file, plain_);
+        whole_digest_.update(plain_);
+    }
+    return object_of(file, whole_digest_.finish());
+}
+
+} // namespace pgvigil
