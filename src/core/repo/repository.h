@@ -1,6 +1,6 @@
-// A repository: a store whose root document has been read and checked. What keeps WAL and backups apart from a directory that
-// happens to be there (an unmounted file system, a mistyped prefix) is the random id in that document (rules C1).
-// Threading: immutable after opening; the store may be used by many threads.
+// A repository: a store whose root document has been read and checked. What keeps WAL and backups apart from a
+// directory that happens to be there (an unmounted file system, a mistyped prefix) is the random id in that document
+// (rules C1). Threading: immutable after opening; the store may be used by many threads.
 #pragma once
 
 #include "base/random.h"
@@ -16,7 +16,8 @@ namespace pgvigil {
 
 class Repository {
   public:
-    Repository(std::shared_ptr<ObjectStore> store, RepositoryDocument document, std::string url, uint64_t system_identifier);
+    Repository(std::shared_ptr<ObjectStore> store, RepositoryDocument document, std::string url,
+               uint64_t system_identifier);
 
     [[nodiscard]] ObjectStore &store() const noexcept { return *store_; }
     [[nodiscard]] const Uuid &id() const noexcept { return document_.id; }

@@ -4,8 +4,12 @@
 //
 // Guarantees: before commit() returns there is no commit document; after it there is one in at least one repository,
 // and every object it names is stored (promise 3). A repository that fails on the way is given up with a warning while
-// others remain; when none is left the error is thrown. Threading: one owner; copy() blocks and uses threads of its
-// own; `progress` may be read by any thread at any time.
+// others remain; when none is left the error is thrown. Memory is bounded whatever the number and size of files: about
+// 32 MiB for each thread, 96 MiB of objects being uploaded, and the facts of some ten thousand files.
+//
+// Order of calls: begin(), copy(), commit(); add_file() anywhere between begin() and commit(). After an exception only
+// the destructor may be called. Threading: one owner; copy() blocks and uses threads of its own; `progress` may be read
+// by any thread at any time.
 #pragma once
 
 #include "base/cancel.h"
@@ -70,18 +74,23 @@ class BackupWriter {
                  LogSink &log);
     ~BackupWriter();
 
-    // Creates attempts/<id>.json everywhere, with the first free id from `attempt.started_ms` on; returns the id.
+    // Creates attempts/<id>.json everywhere, with the first free id from `attempt.started_ms` on; returns the id. A
+    // repository that cannot be written to is given up.
     std::string begin(AttemptDocument attempt, bool full, const CancelToken &cancel);
 
-    // Copies everything but pg_control, backup_label and tablespace_map, then writes the file table.
+    // Copies everything but pg_control, backup_label, tablespace_map and what pg_wal holds. Directories are recorded,
+    // those of tablespaces from pg_tblspc/<oid>/<version directory> on; what pg_tblspc/<oid> points to is for the
+    // commit document.
     void copy(const BackupSource &source, const CancelToken &cancel);
 
-    // Adds a file that is not in the data directory's scan (WAL that the backup brings itself, rules E6), from its
-    // bytes; between begin() and copy().
-    void add_file(const std::string &path, Bytes content, uint32_t mode, int64_t mtime_ms);
+    // Adds a file that the scan does not find, from its bytes: WAL that the backup brings itself (rules E6). After
+    // copy() its path must sort behind "pg_wal"; copy() leaves that part of the table open.
+    void add_file(const std::string &path, ByteView content, uint32_t mode, int64_t mtime_ms,
+                  const CancelToken &cancel);
 
-    // Fills in what the writer knows (id, totals, damage, packs, table, compression, times) and writes the commit
-    // document. Returns the names of the repositories that have it.
+    // Writes the rest of the table, waits until everything is stored, looks that it still is, fills in what the writer
+    // knows (id, totals, damage, packs, table, compression; host, instance and times where they are not set) and writes
+    // the commit document. Returns the URLs of the repositories that have it.
     std::vector<std::string> commit(CommitDocument document, const CancelToken &cancel);
 
     // Pages whose checksum did not match even after a second read, after copy().

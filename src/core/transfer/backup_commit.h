@@ -1,0 +1,19 @@
+// The last step of a backup: looks that everything it consists of is still there, then writes the commit document.
+// Threading: free function, called by the owner of the backup.
+#pragma once
+
+#include "base/cancel.h"
+#include "repo/documents.h"
+#include "transfer/backup_upload.h"
+
+#include <string>
+#include <vector>
+
+namespace pgvigil {
+
+// Writes `body`, the encoded `document`, to every live repository; one where something is missing or fails is given up.
+// Returns the URLs of those that have it; throws when none does.
+std::vector<std::string> commit_everywhere(BackupUploader &uploader, const CommitDocument &document, ByteView body,
+                                           const CancelToken &cancel);
+
+} // namespace pgvigil
