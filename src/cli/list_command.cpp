@@ -1,0 +1,233 @@
+#include "base/error.h"
+#include "base/json.h"
+#include "base/time.h"
+#include "cli/common_options.h"
+#include "cli/program.h"
+#include "cli/report.h"
+#include "cli/signals.h"
+#include "plan/recovery_windows.h"
+#include "transfer/restore_facts.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fmt/format.h>
+
+namespace pgvigil::cli {
+
+namespace {
+
+constexpr const char *kExamples = R"(Examples:
+  pgvigil list --repository s3://bucket/prod?region=eu-west-1
+  pgvigil list --repository file:///backup/pg --json)";
+
+constexpr unsigned kVersionPerMajor = 10000;
+
+struct ClusterListing {
+    Catalog catalog;
+    std::vector<RecoveryWindow> windows;
+};
+
+struct RepositoryListing {
+    std::string url;
+    std::string id;
+    std::vector<ClusterListing> clusters;
+};
+
+struct LsnRange {
+    Lsn from;
+    Lsn to;
+};
+
+LsnRange bytes_of(const SegmentRun &run, uint64_t segment_size) {
+    return {segment_start(run.first, segment_size), segment_start(run.last + 1, segment_size)};
+}
+
+std::vector<LsnRange> gaps_of(const TimelineWal &wal, uint64_t segment_size) {
+    std::vector<LsnRange> gaps;
+    for (size_t i = 1; i < wal.runs.size(); ++i)
+        gaps.push_back({bytes_of(wal.runs[i - 1], segment_size).to, bytes_of(wal.runs[i], segment_size).from});
+    return gaps;
+}
+
+ClusterListing list_cluster(const RootedStore &root, uint64_t cluster, const CancelToken &cancel) {
+    const auto repository = repositories_of({root}, cluster).front();
+    ClusterListing listing;
+    listing.catalog = load_catalog(*repository, cancel);
+    RepositoryWalFacts facts(*repository, listing.catalog.segment_size, cancel);
+    listing.windows = recovery_windows(listing.catalog, &facts);
+    return listing;
+}
+
+Json backup_json(const CommitDocument &backup) {
+    return {{"id", backup.id},
+            {"kind", backup.full ? "full" : "incremental"},
+            {"parents", backup.parents},
+            {"started", iso_time_ms(backup.started_ms)},
+            {"stopped", iso_time_ms(backup.stopped_ms)},
+            {"server_version", backup.server_version},
+            {"start_timeline", backup.start_timeline},
+            {"start_lsn", to_string(backup.start_lsn)},
+            {"stop_timeline", backup.stop_timeline},
+            {"stop_lsn", to_string(backup.stop_lsn)},
+            {"files", backup.totals.files},
+            {"bytes", backup.totals.logical_bytes},
+            {"stored_bytes", backup.totals.stored_bytes},
+            {"from_standby", backup.from_standby},
+            {"page_checksums", backup.checksum_version != 0},
+            {"damaged_files", backup.damage.size()},
+            {"host", backup.host}};
+}
+
+Json timeline_json(const TimelineWal &wal, uint64_t segment_size) {
+    Json out = {{"timeline", wal.timeline}, {"has_history", wal.has_history}};
+    out["ranges"] = Json::array();
+    for (const SegmentRun &run : wal.runs) {
+        const LsnRange range = bytes_of(run, segment_size);
+        out["ranges"].push_back({{"from", to_string(range.from)},
+                                 {"to", to_string(range.to)},
+                                 {"first_segment", segment_name(wal.timeline, run.first, segment_size)},
+                                 {"last_segment", segment_name(wal.timeline, run.last, segment_size)}});
+    }
+    out["gaps"] = Json::array();
+    for (const LsnRange &gap : gaps_of(wal, segment_size))
+        out["gaps"].push_back({{"from", to_string(gap.from)}, {"to", to_string(gap.to)}});
+    return out;
+}
+
+Json window_json(const RecoveryWindow &window) {
+    Json out = {{"timeline", window.timeline},
+                {"from_lsn", to_string(window.from_lsn)},
+                {"to_lsn", to_string(window.to_lsn)},
+                {"from_time", iso_time_ms(window.from_ms)},
+                {"to_time", nullptr},
+                {"backups", window.backups}};
+    if (window.to_us)
+        out["to_time"] = postgres_time_us(*window.to_us);
+    return out;
+}
+
+Json cluster_json(const ClusterListing &cluster) {
+    const Catalog &catalog = cluster.catalog;
+    Json out = {{"system_identifier", std::to_string(catalog.system_identifier)},
+                {"wal_segment_size", catalog.segment_size},
+                {"backups", Json::array()},
+                {"timelines", Json::array()},
+                {"recovery_windows", Json::array()},
+                {"epochs", Json::array()},
+                {"unreadable", Json::array()}};
+    for (const CommitDocument &backup : catalog.backups)
+        out["backups"].push_back(backup_json(backup));
+    for (const TimelineWal &wal : catalog.timelines)
+        out["timelines"].push_back(timeline_json(wal, catalog.segment_size));
+    for (const RecoveryWindow &window : cluster.windows)
+        out["recovery_windows"].push_back(window_json(window));
+    for (const EpochDocument &epoch : catalog.epochs)
+        out["epochs"].push_back({{"number", epoch.number},
+                                 {"timeline", epoch.timeline},
+                                 {"lsn", to_string(epoch.lsn)},
+                                 {"host", epoch.host},
+                                 {"reason", epoch.reason},
+                                 {"created", iso_time_ms(epoch.created_ms)}});
+    for (const UnreadableDocument &document : catalog.unreadable)
+        out["unreadable"].push_back({{"key", document.key}, {"message", document.message}});
+    return out;
+}
+
+void print_backups(const Catalog &catalog) {
+    if (catalog.backups.empty()) {
+        std::printf("  no backup yet\n");
+        return;
+    }
+    fmt::print("  {:<17} {:<11} {:<20} {:>10} {:>10} {:>10}  {}\n", "backup", "kind", "stopped (UTC)", "took", "size",
+               "stored", "consistent at");
+    for (const CommitDocument &backup : catalog.backups)
+        fmt::print(
+            "  {:<17} {:<11} {:<20} {:>10} {:>10} {:>10}  {} on timeline {}{}{}\n", backup.id,
+            backup.full ? "full" : "incremental", iso_time_ms(backup.stopped_ms).substr(0, 19),
+            pretty_seconds(static_cast<uint64_t>(std::max<int64_t>(0, backup.stopped_ms - backup.started_ms)) / 1000),
+            pretty_bytes(backup.totals.logical_bytes), pretty_bytes(backup.totals.stored_bytes),
+            to_string(backup.stop_lsn), backup.stop_timeline, backup.from_standby ? ", from a standby" : "",
+            backup.damage.empty() ? "" : ", WITH DAMAGED PAGES");
+}
+
+void print_wal(const Catalog &catalog) {
+    for (const TimelineWal &wal : catalog.timelines) {
+        fmt::print("  WAL of timeline {}{}\n", wal.timeline,
+                   wal.timeline > 1 && !wal.has_history ? " (its history file is missing)" : "");
+        const auto gaps = gaps_of(wal, catalog.segment_size);
+        for (size_t i = 0; i < wal.runs.size(); ++i) {
+            const SegmentRun &run = wal.runs[i];
+            const LsnRange range = bytes_of(run, catalog.segment_size);
+            fmt::print("    {} to {}: {} segments, {}\n", to_string(range.from), to_string(range.to),
+                       run.last - run.first + 1, pretty_bytes((run.last - run.first + 1) * catalog.segment_size));
+            if (i < gaps.size())
+                fmt::print("    GAP: {} to {} is missing\n", to_string(gaps[i].from), to_string(gaps[i].to));
+        }
+    }
+}
+
+void print_cluster(const ClusterListing &cluster) {
+    const Catalog &catalog = cluster.catalog;
+    fmt::print("cluster {}", catalog.system_identifier);
+    if (!catalog.backups.empty())
+        fmt::print(", PostgreSQL {}", catalog.backups.back().server_version / kVersionPerMajor);
+    if (catalog.segment_size != 0)
+        fmt::print(", WAL segments of {}", pretty_bytes(catalog.segment_size));
+    fmt::print("\n");
+    print_backups(catalog);
+    print_wal(catalog);
+    for (const RecoveryWindow &window : cluster.windows)
+        fmt::print("  recovery window: {}\n", describe(window));
+    if (cluster.windows.empty())
+        fmt::print("  nothing can be restored yet\n");
+    for (const UnreadableDocument &document : catalog.unreadable)
+        fmt::print("  UNREADABLE: {}: {}\n", document.key, document.message);
+}
+
+int run_list(const CommonOptions &options) {
+    StandardErrorLog log;
+    const CancelOnSignal signals;
+    const CancelToken &cancel = signals.token();
+    std::vector<RepositoryListing> listings;
+    for (const RootedStore &root : open_roots(options, log, cancel)) {
+        RepositoryListing listing{root.named.store->display_name(), to_string(root.document.id), {}};
+        std::vector<uint64_t> clusters = list_clusters(*root.named.store, cancel);
+        if (!options.system_identifier.empty())
+            clusters = {parse_number("--system-identifier", options.system_identifier, 1, UINT64_MAX)};
+        for (const uint64_t cluster : clusters)
+            listing.clusters.push_back(list_cluster(root, cluster, cancel));
+        listings.push_back(std::move(listing));
+    }
+    if (options.json) {
+        Json out = {{"repositories", Json::array()}};
+        for (const RepositoryListing &listing : listings) {
+            Json repository = {{"url", listing.url}, {"id", listing.id}, {"clusters", Json::array()}};
+            for (const ClusterListing &cluster : listing.clusters)
+                repository["clusters"].push_back(cluster_json(cluster));
+            out["repositories"].push_back(std::move(repository));
+        }
+        std::printf("%s\n", out.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+        return 0;
+    }
+    for (const RepositoryListing &listing : listings) {
+        fmt::print("repository {} (id {})\n", listing.url, listing.id);
+        for (const ClusterListing &cluster : listing.clusters)
+            print_cluster(cluster);
+        if (listing.clusters.empty())
+            fmt::print("  no cluster yet\n");
+    }
+    return 0;
+}
+
+} // namespace
+
+void add_list_command(CLI::App &program, Action &action) {
+    auto options = std::make_shared<CommonOptions>();
+    CLI::App *command = program.add_subcommand("list", "List backups, WAL with its gaps, and recovery windows");
+    add_common_options(*command, *options);
+    add_json_option(*command, *options);
+    command->footer(kExamples);
+    command->callback([options, &action] { action = [options] { return run_list(*options); }; });
+}
+
+} // namespace pgvigil::cli

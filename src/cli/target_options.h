@@ -1,0 +1,49 @@
+// The options that say which moment to restore to; restore and plan share them.
+// Threading: the main thread. Errors: kInvalidArgument naming the option, the value and what was expected.
+#pragma once
+
+#include "base/cancel.h"
+#include "base/log.h"
+#include "plan/restore_plan.h"
+#include "repo/repository.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace pgvigil::cli {
+
+struct TargetOptions {
+    std::string time;
+    std::string lsn;
+    std::string xid;
+    std::string name;
+    bool immediate = false;
+    bool inclusive = false;
+    bool exclusive = false;
+    std::string timeline = "latest";
+    std::string backup;
+};
+
+void add_target_options(CLI::App &command, TargetOptions &options);
+[[nodiscard]] RestoreRequest restore_request(const TargetOptions &options);
+
+// A plan and what it was made from.
+struct Planned {
+    RestorePlan plan;
+    Catalog catalog;
+    bool goes_on = false; // WAL exists behind the plan's end, after a gap
+};
+// The plan of the first repository that has one; the first error when none has.
+[[nodiscard]] Planned make_plan(const std::vector<std::shared_ptr<Repository>> &repositories,
+                                const RestoreRequest &request, LogSink &log, const CancelToken &cancel);
+
+// What a plan says, one line each.
+[[nodiscard]] std::vector<std::string> describe_plan(const Planned &planned);
+[[nodiscard]] std::string plan_json(const Planned &planned);
+
+} // namespace pgvigil::cli

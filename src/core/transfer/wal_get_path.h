@@ -1,0 +1,33 @@
+// The timelines a restore planned to replay, and where each one ends (rules B10), as a restore_command carries them.
+// Without it replay could run along an ancestor past the point where the planned timeline left it, when the planned
+// timeline's own segment is not there, or past the end that was planned.
+// Threading: values.
+#pragma once
+
+#include "base/wal_name.h"
+#include "plan/timeline_path.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace pgvigil {
+
+struct WalPath {
+    TimelinePath steps;        // empty: everything is on the path
+    uint64_t segment_size = 0; // bytes; set when there are steps
+
+    // How many of the first bytes of a segment lie on the path: all, some, or none.
+    [[nodiscard]] uint64_t bytes_of(const WalFileName &segment) const noexcept;
+    // True for a segment that the plan does not replay at all.
+    [[nodiscard]] bool excludes(const WalFileName &file) const noexcept {
+        return !steps.empty() && file.kind == WalFileKind::kSegment && bytes_of(file) == 0;
+    }
+};
+
+// "1@0/3000028,2": timeline 1 up to 0/3000028, then timeline 2.
+[[nodiscard]] std::string to_string(const TimelinePath &path);
+// Throws kInvalidArgument unless `text` is what to_string() writes: ascending timelines, ends that do not go back.
+[[nodiscard]] TimelinePath parse_timeline_path(std::string_view text);
+
+} // namespace pgvigil

@@ -1,0 +1,91 @@
+// Reads WAL files (segments, timeline history, backup history) from repositories, by PostgreSQL's own names.
+//
+// Guarantees: what read() returns has the length and the SHA-256 its header states, and a segment's first page belongs
+// to this cluster and address. Repositories are asked in their order; damage or an outage in one is a warning while
+// another has the file. "Absent" is answered only when every repository confirmed it. Of two writers' objects only the
+// one whose epoch holds at the file's place is read (rules C2).
+// Threading: every member may be called by several threads at once. Memory: about 8 MiB for each call.
+// Errors: the last repository's error when none has the file and not all could say so.
+#pragma once
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/wal_name.h"
+#include "repo/repository.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pgvigil {
+
+// Where the bytes go. Nothing written is good before read() has returned.
+class WalSink {
+  public:
+    virtual ~WalSink() = default;
+    // The file will have `length` bytes. Called again when another repository is tried: start over.
+    virtual void begin(uint64_t length) = 0;
+    virtual void write(ByteView plain) = 0;
+};
+
+// Collects a small file in memory; throws kCorrupt when it is larger than `limit` bytes.
+class WalMemorySink final : public WalSink {
+  public:
+    explicit WalMemorySink(uint64_t limit) : limit_(limit) {}
+    void begin(uint64_t length) override;
+    void write(ByteView plain) override;
+    [[nodiscard]] const Bytes &content() const noexcept { return content_; }
+
+  private:
+    const uint64_t limit_;
+    Bytes content_;
+};
+
+struct WalFileFacts {
+    uint64_t length = 0;    // bytes of the file
+    std::string repository; // that it came from
+    std::string key;
+    uint64_t epoch = 0; // of who wrote it
+};
+
+class WalReader {
+  public:
+    WalReader(std::vector<std::shared_ptr<Repository>> repositories, uint64_t system_identifier, LogSink &log);
+
+    // nullopt when the file is in no repository, each of which said so.
+    std::optional<WalFileFacts> read(std::string_view name, WalSink &sink, const CancelToken &cancel);
+
+    // Whether any repository holds something that comes after `name` on its timeline: a later segment, or, for a
+    // history file, any segment of the timeline. Throws unless every repository could be asked.
+    [[nodiscard]] bool anything_later(std::string_view name, const CancelToken &cancel);
+
+  private:
+    struct Source {
+        std::shared_ptr<Repository> repository;
+        std::map<uint64_t, EpochDocument> epochs;
+        int64_t epochs_read_ms = 0; // boot time; 0 = never
+        bool confirmed = false;     // its root document was seen
+        int64_t avoid_until_ms = 0; // boot time; after an outage others are asked first
+    };
+
+    std::vector<size_t> order() const;
+    std::map<uint64_t, EpochDocument> epochs_of(Source &source, const CancelToken &cancel);
+    // What is not there is only absent if the repository itself is: an unmounted directory must not end a recovery.
+    void confirm(Source &source, const CancelToken &cancel);
+    std::optional<WalFileFacts> read_from(Source &source, const WalFileName &file, std::string_view name, WalSink &sink,
+                                          const CancelToken &cancel);
+    [[nodiscard]] bool has_later(Repository &repository, const WalFileName &file, std::string_view name,
+                                 const CancelToken &cancel) const;
+
+    const uint64_t system_identifier_;
+    LogSink &log_;
+    mutable std::mutex mutex_; // of the mutable parts of sources_
+    std::vector<Source> sources_;
+};
+
+} // namespace pgvigil
