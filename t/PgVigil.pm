@@ -7,9 +7,6 @@ package PgVigil;
 use strict;
 use warnings;
 use Exporter 'import';
-use File::Basename qw(dirname);
-use File::Copy;
-use File::Path qw(make_path);
 use IPC::Run;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -26,6 +23,7 @@ BEGIN
 }
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use PgVigil::Load;
 use PgVigil::Repository;
 
 our @EXPORT = qw(
@@ -36,7 +34,6 @@ our @EXPORT = qw(
 );
 
 my $default_timeout = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 180;
-my $serial = 0;
 
 # wait_for(CONDITION, WHAT, [SECONDS]): polls until the condition returns true and returns what it returned.
 sub wait_for
@@ -144,8 +141,8 @@ S
     return;
 }
 
-# Starts pgbench in the background on database bench (made and filled on first use); returns a handle with ->stop,
-# which waits for the end and returns the exit status.
+# Starts pgbench in the background on database bench (made and filled on first use); returns a handle with ->running
+# and ->stop.
 sub pgbench_load
 {
     my ($node, %options) = @_;
@@ -207,7 +204,7 @@ sub wait_for_backup
     $count //= 1;
     return wait_for(
         sub {
-            my $ids = $node->safe_psql('postgres', 'SELECT DISTINCT id FROM pgv_backups ORDER BY 1');
+            my $ids = $node->safe_psql('postgres', 'SELECT DISTINCT backup_id FROM pgv_backups ORDER BY 1');
             my @ids = split /\n/, $ids;
             return @ids >= $count ? $ids[-1] : undef;
         },
@@ -376,31 +373,6 @@ sub process_of
             return $pid;
         },
         "a process like $pattern", $timeout);
-}
-
-# A pgbench that runs beside the test.
-package PgVigil::Load;
-
-sub new
-{
-    my ($class, $handle) = @_;
-    return bless { handle => $handle }, $class;
-}
-
-sub stop
-{
-    my ($self) = @_;
-    my $handle = delete $self->{handle} or return 0;
-    $handle->signal('INT');
-    eval { $handle->finish; };
-    return $handle->full_result(0) // 0;
-}
-
-sub DESTROY
-{
-    my ($self) = @_;
-    $self->stop if $self->{handle};
-    return;
 }
 
 1;

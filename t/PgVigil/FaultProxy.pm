@@ -38,7 +38,7 @@ sub set
     return;
 }
 
-# The requests so far: lines "METHOD PATH ACTION STATUS" that match.
+# The requests so far: lines "METHOD PATH ACTION STATUS UNDER-WAY" that match.
 sub requests
 {
     my ($self, $pattern) = @_;

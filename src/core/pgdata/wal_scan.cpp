@@ -16,16 +16,28 @@ bool precedes(uint32_t a, uint32_t b) noexcept {
     return static_cast<int32_t>(a - b) < 0;
 }
 
+void note_time(WalScanSummary &summary, int64_t time_us) {
+    summary.first_time_us = std::min(summary.first_time_us.value_or(time_us), time_us);
+    summary.last_time_us = std::max(summary.last_time_us.value_or(time_us), time_us);
+}
+
+void note_xid(WalScanSummary &summary, uint32_t xid) {
+    if (!summary.first_xid || precedes(xid, *summary.first_xid))
+        summary.first_xid = xid;
+    if (!summary.last_xid || precedes(*summary.last_xid, xid))
+        summary.last_xid = xid;
+}
+
 void note(WalScanSummary &summary, const TransactionEnd &end) {
-    summary.first_time_us = std::min(summary.first_time_us.value_or(end.time_us), end.time_us);
-    summary.last_time_us = std::max(summary.last_time_us.value_or(end.time_us), end.time_us);
+    note_time(summary, end.time_us);
     summary.commits += end.committed ? 1 : 0;
-    if (end.xid == 0)
-        return;
-    if (!summary.first_xid || precedes(end.xid, *summary.first_xid))
-        summary.first_xid = end.xid;
-    if (!summary.last_xid || precedes(*summary.last_xid, end.xid))
-        summary.last_xid = end.xid;
+    if (end.xid != 0)
+        note_xid(summary, end.xid);
+}
+
+void note(WalScanSummary &summary, RestorePoint point) {
+    if (summary.restore_points.size() < kMaxRestorePoints)
+        summary.restore_points.push_back(std::move(point));
 }
 
 } // namespace
@@ -43,8 +55,7 @@ WalScanSummary scan_wal(ByteView segment, Lsn start, uint32_t wal_block_size) {
         if (const auto end = transaction_end(*record, walk.magic())) {
             note(summary, *end);
         } else if (auto point = restore_point(*record)) {
-            if (summary.restore_points.size() < kMaxRestorePoints)
-                summary.restore_points.push_back(std::move(*point));
+            note(summary, std::move(*point));
         }
     }
     summary.magic = walk.magic();
@@ -52,6 +63,30 @@ WalScanSummary scan_wal(ByteView segment, Lsn start, uint32_t wal_block_size) {
     summary.spanning_in = walk.spanning_in();
     summary.spanning_in_end = walk.spanning_in_end();
     return summary;
+}
+
+void append_scan(WalScanSummary &whole, const WalScanSummary &before, const WalScanSummary &next) {
+    if (const auto crossing = spanning_record(before, next)) {
+        if (crossing->transaction)
+            note(whole, *crossing->transaction);
+        if (crossing->restore_point)
+            note(whole, *crossing->restore_point);
+    }
+    whole.commits += next.commits;
+    for (const auto &time_us : {next.first_time_us, next.last_time_us})
+        if (time_us)
+            note_time(whole, *time_us);
+    for (const auto &xid : {next.first_xid, next.last_xid})
+        if (xid)
+            note_xid(whole, *xid);
+    for (const RestorePoint &point : next.restore_points)
+        note(whole, point);
+    // Behind a switch there is only padding, which says nothing.
+    if (next.end_of_records.is_valid()) {
+        whole.end_of_records = next.end_of_records;
+        whole.ends_in_switch = next.ends_in_switch;
+    }
+    whole.spanning_out = next.spanning_out;
 }
 
 std::vector<TransactionEnd> transaction_ends(ByteView segment, Lsn start, uint32_t wal_block_size) {

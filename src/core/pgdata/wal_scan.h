@@ -51,6 +51,10 @@ struct WalScanSummary {
 // `wal_block_size` bytes.
 [[nodiscard]] WalScanSummary scan_wal(ByteView segment, Lsn start, uint32_t wal_block_size = 8192);
 
+// Adds to `whole`, a summary of bytes up to where `next` begins, what `next` says of the bytes that follow: `before` is
+// the summary of the last bytes alone, for the record that crosses the border.
+void append_scan(WalScanSummary &whole, const WalScanSummary &before, const WalScanSummary &next);
+
 // Every transaction end in the segment, for an exact answer to an xid or time target.
 struct TransactionEnd {
     uint32_t xid = 0;

@@ -39,7 +39,7 @@ struct BackupSource {
 };
 
 struct BackupOptions {
-    Compression compression;
+    Compression compression{};
     unsigned threads = 2;
     uint64_t max_rate = 0; // bytes of files read a second, all threads together; 0 = no limit
     uint64_t epoch = 0;

@@ -17,8 +17,6 @@ class PiecewiseScan {
     [[nodiscard]] WalScanSummary finish() { return std::move(whole_); }
 
   private:
-    void add_spanning(const SpanningRecord &record);
-
     WalScanSummary whole_;
     WalScanSummary before_; // of the previous piece alone
     uint32_t block_size_ = 0;
