@@ -1,0 +1,215 @@
+#include "server/pg.h"
+
+#include "server/settings.h"
+
+#include "base/error.h"
+#include "base/wal_name.h"
+
+#include <cerrno>
+#include <cstdlib>
+
+namespace pgvigil {
+
+namespace {
+
+constexpr int kMaxThreads = 64;
+constexpr int kMaxLookAhead = 64;
+
+char *repository = nullptr;
+char *credentials_file = nullptr;
+char *compression = nullptr;
+char *required_repositories = nullptr;
+char *command = nullptr;
+char *skipped_file = nullptr;
+int look_ahead = 8;
+int threads = 2;
+int max_rate_kb = 0;
+int queue_max_mb = 0;
+int request_timeout_s = 30;
+int retry_for_s = 60;
+int wal_timeout_s = 600;
+int command_timeout_s = 300;
+bool first_backup = true;
+
+// Runs `parse`, which throws an Error for text that means nothing, and hands its words to the GUC machinery. Nothing is
+// raised: these hooks run in the postmaster as well.
+template <class Parse> bool accept(Parse &&parse) noexcept {
+    static char message[1024];
+    static char hint[512];
+    message[0] = hint[0] = '\0';
+    try {
+        parse();
+        return true;
+    } catch (const Error &error) {
+        std::string text = error.message();
+        if (!text.empty() && text[0] >= 'a' && text[0] <= 'z')
+            text[0] = static_cast<char>(text[0] - 'a' + 'A');
+        text += '.';
+        if (!error.detail().empty())
+            text += " " + error.detail();
+        strlcpy(message, text.c_str(), sizeof message);
+        strlcpy(hint, error.hint().c_str(), sizeof hint);
+    } catch (...) {
+        strlcpy(message, "Out of memory.", sizeof message);
+    }
+    GUC_check_errdetail("%s", message);
+    if (hint[0] != '\0')
+        GUC_check_errhint("%s", hint);
+    return false;
+}
+
+// "all" or a number from 1 to kMaxRepositories; 0 stands for all.
+unsigned parse_required(const std::string &text) {
+    if (text == "all")
+        return 0;
+    char *end = nullptr;
+    errno = 0;
+    const long number = strtol(text.c_str(), &end, 10);
+    if (text.empty() || *end != '\0' || errno != 0 || number < 1 || number > static_cast<long>(kMaxRepositories))
+        throw Error(ErrorCode::kInvalidArgument, "\"" + text + "\" is not a number of repositories")
+            .detail("Expected \"all\" or a number from 1 to " + std::to_string(kMaxRepositories) + ".");
+    return static_cast<unsigned>(number);
+}
+
+void check_absolute(const std::string &path) {
+    if (!path.empty() && path[0] != '/')
+        throw Error(ErrorCode::kInvalidArgument, "\"" + path + "\" is not an absolute path")
+            .detail("Expected the path of a file, starting with \"/\", or an empty string.");
+}
+
+bool check_repository(char **value, void ** /*extra*/, GucSource /*source*/) {
+    return accept([value] {
+        const size_t count = parse_repository_list(*value).size();
+        if (count > kMaxRepositories)
+            throw Error(ErrorCode::kInvalidArgument, std::to_string(count) + " repositories are too many")
+                .detail("Expected at most " + std::to_string(kMaxRepositories) + ", separated by commas.");
+    });
+}
+
+bool check_credentials_file(char **value, void ** /*extra*/, GucSource /*source*/) {
+    return accept([value] { check_absolute(*value); });
+}
+
+bool check_compression(char **value, void ** /*extra*/, GucSource /*source*/) {
+    return accept([value] { (void)parse_compression(*value); });
+}
+
+bool check_required(char **value, void ** /*extra*/, GucSource /*source*/) {
+    return accept([value] { (void)parse_required(*value); });
+}
+
+bool check_skipped_file(char **value, void ** /*extra*/, GucSource /*source*/) {
+    return accept([value] {
+        if (**value != '\0' && !parse_wal_file_name(*value))
+            throw Error(ErrorCode::kInvalidArgument, "\"" + std::string(*value) + "\" is not the name of a WAL file")
+                .detail("Expected a name as it stands in pg_wal, such as 000000010000000000000001, or an empty string.");
+    });
+}
+
+void define_string(const char *name, const char *summary, const char *details, char **variable, const char *fallback,
+                   int flags, GucStringCheckHook check) {
+    DefineCustomStringVariable(name, summary, details, variable, fallback, PGC_SIGHUP, flags, check, nullptr, nullptr);
+}
+
+void define_int(const char *name, const char *summary, const char *details, int *variable, int fallback, int lowest,
+                int highest, int flags) {
+    DefineCustomIntVariable(name, summary, details, variable, fallback, lowest, highest, PGC_SIGHUP, flags, nullptr,
+                            nullptr, nullptr);
+}
+
+void define_where() {
+    define_string("pgvigil.repository", "Repositories that WAL and backups go to.",
+                  "A comma-separated list of URLs: file:///directory or "
+                  "s3://bucket/prefix?endpoint=https://host:port&region=name. Empty turns pgvigil off.",
+                  &repository, "", GUC_SUPERUSER_ONLY, check_repository);
+    define_string("pgvigil.credentials_file", "File with the credentials of S3 repositories.",
+                  "In the format of AWS's shared credentials. Empty means the usual chain: environment, ~/.aws, web "
+                  "identity, container, instance metadata.",
+                  &credentials_file, "", GUC_SUPERUSER_ONLY, check_credentials_file);
+    define_string("pgvigil.required_repositories",
+                  "How many repositories must have a WAL file before it is acknowledged.",
+                  "\"all\" or a number; the other repositories are filled in later.", &required_repositories, "all", 0,
+                  check_required);
+    define_int("pgvigil.request_timeout", "A request to a store that moves no byte for this long is given up.", nullptr,
+               &request_timeout_s, 30, 1, 3600, GUC_UNIT_S);
+    define_int("pgvigil.retry_timeout", "How long a failing request to a store is tried again before it counts as failed.",
+               nullptr, &retry_for_s, 60, 0, 3600, GUC_UNIT_S);
+}
+
+void define_archiving() {
+    define_string("pgvigil.compression", "How WAL and backups are compressed.",
+                  "\"none\", \"lz4\", \"zstd\" or \"zstd:<level>\".", &compression, "zstd:1", 0, check_compression);
+    define_int("pgvigil.archive_look_ahead", "WAL files uploaded at the same time.", nullptr, &look_ahead, 8, 1,
+               kMaxLookAhead, 0);
+    define_int("pgvigil.archive_queue_max", "WAL waiting for the archive at which WAL is let go.",
+               "At this limit the oldest WAL is let go, with a warning and a recorded gap, and a new full backup is "
+               "made. 0 never lets WAL go.",
+               &queue_max_mb, 0, 0, MAX_KILOBYTES, GUC_UNIT_MB);
+    define_string("pgvigil.also_archive_command", "A shell command that must archive each WAL file as well.",
+                  "%p stands for the file's path and %f for its name, as in archive_command.", &command, "",
+                  GUC_SUPERUSER_ONLY, nullptr);
+    define_int("pgvigil.also_archive_command_timeout", "How long also_archive_command may run before it is ended.",
+               "0 waits without limit.", &command_timeout_s, 300, 0, 86400, GUC_UNIT_S);
+    define_string("pgvigil.skip_wal_file", "A WAL file to let go although it cannot be archived.",
+                  "The way out where a file is refused again and again: the gap is recorded and a new full backup is "
+                  "made.",
+                  &skipped_file, "", 0, check_skipped_file);
+}
+
+void define_backups() {
+    define_int("pgvigil.backup_threads", "Threads that a backup reads, compresses and uploads with.", nullptr, &threads,
+               2, 1, kMaxThreads, 0);
+    define_int("pgvigil.max_rate", "Limit of what a backup reads per second.", "0 sets no limit.", &max_rate_kb, 0, 0,
+               MAX_KILOBYTES, GUC_UNIT_KB);
+    define_int("pgvigil.backup_wal_timeout", "How long a finished copy waits for its WAL to reach the repositories.",
+               "When this time has passed the backup fails.", &wal_timeout_s, 600, 1, 86400, GUC_UNIT_S);
+    DefineCustomBoolVariable("pgvigil.auto_first_backup",
+                             "Makes a full backup as soon as the repository has none of this cluster.", nullptr,
+                             &first_backup, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+}
+
+} // namespace
+
+void define_settings() {
+    define_where();
+    define_archiving();
+    define_backups();
+    MarkGUCPrefixReserved("pgvigil");
+}
+
+Settings current_settings() {
+    Settings settings;
+    settings.repository_text = repository;
+    settings.repositories = parse_repository_list(settings.repository_text);
+    settings.credentials_file = credentials_file;
+    settings.compression = parse_compression(compression);
+    settings.archive_look_ahead = static_cast<unsigned>(look_ahead);
+    settings.backup_threads = static_cast<unsigned>(threads);
+    settings.max_rate = static_cast<uint64_t>(max_rate_kb) * 1024;
+    settings.required = parse_required(required_repositories);
+    settings.queue_max = static_cast<uint64_t>(queue_max_mb) * 1024 * 1024;
+    settings.request_timeout = std::chrono::seconds(request_timeout_s);
+    settings.retry_for = std::chrono::seconds(retry_for_s);
+    return settings;
+}
+
+const char *repository_setting() noexcept {
+    return repository;
+}
+const char *also_archive_command() noexcept {
+    return command;
+}
+const char *skip_wal_file() noexcept {
+    return skipped_file;
+}
+bool auto_first_backup() noexcept {
+    return first_backup;
+}
+int backup_wal_timeout_s() noexcept {
+    return wal_timeout_s;
+}
+int archive_command_timeout_s() noexcept {
+    return command_timeout_s;
+}
+
+} // namespace pgvigil
