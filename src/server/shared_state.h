@@ -1,0 +1,166 @@
+// What pgvigil's processes tell each other in shared memory: the archiver's counters, the keeper's view of the world,
+// the writer's role, and slots for requested backups. Exists only when pgvigil stands in shared_preload_libraries.
+// Fixed in size; texts are cut. Threading: main threads only, below `lock`, but for atomics, which any thread may use.
+#pragma once
+
+#include "server/pg.h"
+
+#include "server/boundary.h"
+#include "server/settings.h"
+#include "transfer/backup_writer.h"
+
+#include <atomic>
+
+namespace pgvigil {
+
+inline constexpr size_t kUrlBytes = 512;
+inline constexpr size_t kTextBytes = 768;
+inline constexpr size_t kAnnotationBytes = 4096;
+inline constexpr unsigned kBackupSlots = 4;
+
+struct SharedArchiver {
+    int pid;
+    uint64_t archived;
+    uint64_t failed;
+    uint64_t let_go;
+    uint64_t plain_bytes;
+    uint64_t stored_bytes;
+    uint64_t retries;
+    uint32_t in_flight;
+    uint32_t owed;
+    char last_file[MAX_XFN_CHARS + 1];
+    TimestampTz last_time;
+    char last_failed_file[MAX_XFN_CHARS + 1];
+    TimestampTz last_failed_time;
+    char last_error[kTextBytes];
+    TimestampTz failing_since; // 0 while all is well
+    // The position up to which the archiver has acknowledged everything it was given, and the timeline of it.
+    XLogRecPtr durable_lsn;
+    TimeLineID durable_timeline;
+    TimestampTz reset_time;
+};
+
+// Rules C: what this server may do with the repository.
+enum class WriterRole : uint8_t {
+    kUnknown,    // not looked at yet
+    kOff,        // pgvigil.repository is empty
+    kWriter,     // holds the highest epoch
+    kStandby,    // in recovery; registered standbys may take over at promotion
+    kDetached,   // a copy, or never told to write
+    kStale,      // its WAL ends before what the repository has
+    kFenced,     // another server took over
+    kForeign,    // the repository is not the one this server knows
+    kUnreachable // the repository does not answer
+};
+[[nodiscard]] const char *role_name(WriterRole role) noexcept;
+
+struct SharedWriter {
+    WriterRole role;
+    uint64_t epoch;
+    TimeLineID epoch_timeline;
+    XLogRecPtr epoch_start;
+    TimestampTz checked_at;
+    char message[kTextBytes];
+    char hint[kTextBytes];
+};
+
+struct SharedRepository {
+    char url[kUrlBytes];
+    char id[40];
+    bool conditional_create;
+    TimestampTz last_ok;
+    TimestampTz failing_since;
+    char last_error[kTextBytes];
+    uint32_t backups;
+};
+
+struct SharedKeeper {
+    int pid;
+    Latch *latch;
+    TimestampTz last_cycle;
+    bool shutting_down;      // the postmaster is ending its workers: nobody waits long any more
+    bool catalog_requested;  // something changed: read the catalog again soon
+    bool full_requested;     // a gap was recorded: a full backup is due
+    bool first_backup_tried;
+    char last_error[kTextBytes];
+    TimestampTz last_error_time;
+    // The WAL that waits, and the disk it stands on.
+    uint64_t queue_files;
+    uint64_t queue_bytes;
+    TimestampTz oldest_waiting;
+    uint64_t disk_free_bytes;
+    uint64_t disk_total_bytes;
+    double wal_bytes_per_second;
+    int64_t disk_seconds_left; // -1: not filling up
+    // The catalog, as last read.
+    TimestampTz catalog_time;
+    uint32_t backups;
+    char last_backup[40];
+    TimestampTz last_backup_stopped;
+    bool has_window;
+    TimestampTz window_from;
+    TimestampTz window_to;
+    XLogRecPtr window_from_lsn;
+    XLogRecPtr window_to_lsn;
+    uint64_t bad_pages; // of the newest backup
+};
+
+enum class BackupState : uint8_t { kFree, kRequested, kRunning, kDone, kFailed };
+
+struct BackupSlot {
+    BackupState state;
+    bool fast;
+    bool automatic;
+    bool awaited; // a session waits for the end and frees the slot
+    uint64_t request;
+    int worker_pid;
+    TimestampTz requested_at;
+    TimestampTz started_at;
+    TimestampTz ended_at;
+    char role[NAMEDATALEN];
+    char annotations[kAnnotationBytes]; // JSON
+    char id[40];
+    std::atomic<bool> cancel;
+    ErrorReport error;
+    BackupProgress progress;
+};
+
+struct SharedState {
+    LWLock *lock;
+    ConditionVariable backup_changed;
+    ConditionVariable archiver_changed;
+    uint64_t next_request;
+    SharedArchiver archiver;
+    SharedWriter writer;
+    SharedKeeper keeper;
+    uint32_t repository_count;
+    SharedRepository repositories[kMaxRepositories];
+    BackupSlot slots[kBackupSlots];
+};
+
+// Installs the hooks; called from _PG_init while shared_preload_libraries is being loaded.
+void install_shared_memory_hooks();
+
+// nullptr when pgvigil is not in shared_preload_libraries.
+[[nodiscard]] SharedState *shared_state() noexcept;
+// Throws where shared_state() is nullptr.
+[[nodiscard]] SharedState &require_shared_state();
+
+// Runs `body` with the lock held; body must be noexcept and hold nothing that needs a destructor.
+template <class F> void with_lock(LWLockMode mode, F body) {
+    SharedState *const shared = shared_state();
+    if (shared == nullptr)
+        return;
+    pg_section([&]() noexcept {
+        LWLockAcquire(shared->lock, mode);
+        body(*shared);
+        LWLockRelease(shared->lock);
+    });
+}
+
+// Copies text into a fixed field, cut to its size.
+template <size_t N> void set_text(char (&field)[N], const char *text) noexcept {
+    strlcpy(field, text, N);
+}
+
+} // namespace pgvigil

@@ -1,0 +1,103 @@
+#include "server/pg.h"
+
+#include "server/waiting.h"
+
+#include "server/log_queue.h"
+
+namespace pgvigil {
+
+namespace {
+
+MainTask *live_tasks = nullptr;
+
+void end_live_tasks(int /*code*/, Datum /*argument*/) {
+    for (MainTask *task = live_tasks; task != nullptr; task = live_tasks)
+        task->abandon();
+}
+
+void end_tasks_at_exit() {
+    static bool registered = false;
+    if (!registered)
+        pg_section([]() noexcept { before_shmem_exit(end_live_tasks, 0); });
+    registered = true;
+}
+
+uint32 wait_event() noexcept {
+    static uint32 event = 0;
+    if (event == 0)
+        event = compat::new_wait_event("PgvigilWork");
+    return event;
+}
+
+void handle_interrupts_here() noexcept {
+    // The archiver is no session: it has no queries to cancel and handles its own signals.
+    if (MyBackendType == B_ARCHIVER) {
+        if (ProcSignalBarrierPending)
+            ProcessProcSignalBarrier();
+        if (LogMemoryContextPending)
+            ProcessLogMemoryContextInterrupt();
+    } else {
+        CHECK_FOR_INTERRUPTS();
+    }
+}
+
+} // namespace
+
+void handle_interrupts() {
+    pg_section([]() noexcept { handle_interrupts_here(); });
+}
+
+void wait_on_latch(int fd, long timeout_ms) {
+    pg_section([=]() noexcept {
+        int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+        if (timeout_ms >= 0)
+            events |= WL_TIMEOUT;
+        if (fd >= 0)
+            events |= WL_SOCKET_READABLE;
+        (void)WaitLatchOrSocket(MyLatch, events, fd >= 0 ? fd : PGINVALID_SOCKET, timeout_ms, wait_event());
+        ResetLatch(MyLatch);
+        handle_interrupts_here();
+    });
+}
+
+MainTask::MainTask(std::function<void(const CancelToken &cancel)> body)
+    : task_((end_tasks_at_exit(), std::move(body))), next_(live_tasks) {
+    live_tasks = this;
+}
+
+MainTask::~MainTask() {
+    for (MainTask **link = &live_tasks; *link != nullptr; link = &(*link)->next_)
+        if (*link == this) {
+            *link = next_;
+            break;
+        }
+}
+
+bool MainTask::wait_once(long timeout_ms) {
+    if (!task_.done())
+        wait_on_latch(task_.event_fd(), timeout_ms);
+    return task_.done();
+}
+
+void MainTask::abandon() noexcept {
+    live_tasks = next_;
+    task_.cancel();
+    try {
+        task_.finish();
+    } catch (...) {
+        // The process ends: there is nobody left to tell.
+    }
+}
+
+void wait_for(MainTask &task, const std::function<bool()> &stop) {
+    constexpr long kLookUpMs = 1000;
+    while (!task.wait_once(kLookUpMs)) {
+        process_log().flush();
+        if (stop && stop())
+            task.cancel();
+    }
+    process_log().flush();
+    task.finish();
+}
+
+} // namespace pgvigil

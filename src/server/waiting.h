@@ -1,0 +1,63 @@
+// How the main thread waits while the core works in threads of its own: on its latch together with an event
+// descriptor, handling PostgreSQL's interrupts meanwhile. A cancelled query, a terminated process or the postmaster's
+// death end the work: the threads are cancelled and joined before the process goes on.
+// Threading: the process's main thread only.
+#pragma once
+
+#include "server/boundary.h"
+
+#include "base/background_task.h"
+
+#include <functional>
+#include <optional>
+#include <type_traits>
+
+namespace pgvigil {
+
+// Sleeps until the latch is set, `fd` (or -1) is readable or `timeout_ms` (or -1) has passed; then resets the latch and
+// handles interrupts: CHECK_FOR_INTERRUPTS in sessions and workers, barriers in the archiver.
+void wait_on_latch(int fd, long timeout_ms);
+// Handles what has been signalled, without waiting.
+void handle_interrupts();
+
+// A BackgroundTask that is also ended when the process exits while it runs (a FATAL error never unwinds).
+class MainTask {
+  public:
+    explicit MainTask(std::function<void(const CancelToken &cancel)> body);
+    ~MainTask();
+    MainTask(const MainTask &) = delete;
+    MainTask &operator=(const MainTask &) = delete;
+
+    [[nodiscard]] bool done() const noexcept { return task_.done(); }
+    void cancel() noexcept { task_.cancel(); }
+    // Waits at most `timeout_ms` or until something happened; true when the task has ended.
+    bool wait_once(long timeout_ms);
+    // Rethrows what escaped from the body.
+    void finish() { task_.finish(); }
+    // For the exit of the process.
+    void abandon() noexcept;
+
+  private:
+    BackgroundTask task_;
+    MainTask *next_;
+};
+
+// Waits for `task`, writing the process's log meanwhile. `stop` is asked after every wake-up: when it returns true the
+// task is cancelled. Throws what the task threw.
+void wait_for(MainTask &task, const std::function<bool()> &stop = {});
+
+// Runs `work(cancel)` in a thread and returns what it returns.
+template <class F> auto in_background(F work, const std::function<bool()> &stop = {}) {
+    using Result = std::invoke_result_t<F, const CancelToken &>;
+    if constexpr (std::is_void_v<Result>) {
+        MainTask task([&](const CancelToken &cancel) { work(cancel); });
+        wait_for(task, stop);
+    } else {
+        std::optional<Result> result;
+        MainTask task([&](const CancelToken &cancel) { result.emplace(work(cancel)); });
+        wait_for(task, stop);
+        return std::move(*result);
+    }
+}
+
+} // namespace pgvigil
