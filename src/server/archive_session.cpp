@@ -1,0 +1,116 @@
+#include "server/pg.h"
+
+#include "server/archive_session.h"
+
+#include "server/log_queue.h"
+#include "server/waiting.h"
+#include "server/wal_queue.h"
+
+#include "base/time.h"
+
+namespace pgvigil {
+
+namespace {
+
+constexpr int64_t kRecheckMs = 30000;
+constexpr int64_t kScanMs = 100;
+constexpr size_t kScanFiles = 512;
+constexpr long kWaitMs = 1000;
+
+WalArchiverOptions options_for(const Settings &settings, const ServerFacts &facts, const OpenedWriter &writer) {
+    WalArchiverOptions options;
+    options.system_identifier = facts.system_identifier;
+    options.segment_size = facts.wal_segment_size;
+    options.page_magic = facts.wal_page_magic;
+    options.wal_directory = facts.wal_directory;
+    options.compression = settings.compression;
+    options.look_ahead = settings.archive_look_ahead;
+    options.required = settings.required;
+    options.epoch = writer.epoch;
+    options.epoch_start = writer.epoch_start;
+    options.epoch_timeline = writer.epoch_timeline;
+    return options;
+}
+
+} // namespace
+
+ArchiveSession::ArchiveSession(const Settings &settings, const std::function<bool()> &stop) : settings_(settings) {
+    const ServerFacts facts = server_facts();
+    wal_directory_ = facts.wal_directory;
+    writer_ = std::make_unique<OpenedWriter>(
+        in_background([&](const CancelToken &cancel) { return open_as_writer(settings, facts, cancel); }, stop));
+    checked_ms_ = boot_time_ms();
+    archiver_ = std::make_unique<WalArchiver>(options_for(settings, facts, *writer_), writer_->repositories,
+                                              process_log());
+}
+
+unsigned ArchiveSession::in_flight() const {
+    unsigned count = 0;
+    for (const std::string &name : ahead_)
+        count += archiver_->state(name) == WalFileState::kPending ? 1 : 0;
+    return count;
+}
+
+void ArchiveSession::forget_before(const std::string &file) {
+    // Asked for already, or gone from archive_status: nobody will ask again.
+    while (!ahead_.empty() && !waiting_.empty() && archives_before(*ahead_.begin(), file)) {
+        const std::string name = *ahead_.begin();
+        if (archiver_->state(name) == WalFileState::kPending)
+            break;
+        archiver_->forget(name);
+        ahead_.erase(ahead_.begin());
+    }
+    while (!waiting_.empty() && !archives_before(file, waiting_.front()))
+        waiting_.pop_front();
+}
+
+void ArchiveSession::submit_ahead(const std::string &file) {
+    const size_t window = size_t{2} * settings_.archive_look_ahead;
+    if (ahead_.size() >= window)
+        return;
+    if (waiting_.empty() && boot_time_ms() - scanned_ms_ >= kScanMs) {
+        const std::string last = ahead_.empty() ? file : std::max(file, *ahead_.rbegin(), archives_before);
+        const auto names = waiting_files(wal_directory_, last, kScanFiles);
+        waiting_.assign(names.begin(), names.end());
+        scanned_ms_ = boot_time_ms();
+    }
+    while (!waiting_.empty() && ahead_.size() < window && archiver_->submit(waiting_.front())) {
+        ahead_.insert(waiting_.front());
+        waiting_.pop_front();
+    }
+}
+
+void ArchiveSession::archive(const std::string &file, const std::function<bool()> &stop) {
+    // A failure met while looking ahead may be over: now that the file is asked for it is tried again.
+    if (archiver_->state(file) == WalFileState::kFailed)
+        archiver_->forget(file);
+    forget_before(file);
+    for (;;) {
+        archiver_->clear_event();
+        const bool known = archiver_->submit(file) || archiver_->state(file) != WalFileState::kUnknown;
+        if (known)
+            submit_ahead(file);
+        const WalFileState state = archiver_->state(file);
+        if (state == WalFileState::kDone || state == WalFileState::kFailed)
+            break;
+        process_log().flush();
+        if (stop())
+            throw Error(ErrorCode::kCancelled, "archiving was interrupted");
+        wait_on_latch(archiver_->event_fd(), kWaitMs);
+    }
+    process_log().flush();
+    const auto failure = archiver_->failure(file);
+    ahead_.erase(file);
+    archiver_->forget(file);
+    if (failure)
+        throw Error(*failure);
+}
+
+void ArchiveSession::recheck(const std::function<bool()> &stop) {
+    if (boot_time_ms() - checked_ms_ < kRecheckMs)
+        return;
+    in_background([this](const CancelToken &cancel) { check_still_writer(*writer_, cancel); }, stop);
+    checked_ms_ = boot_time_ms();
+}
+
+} // namespace pgvigil

@@ -1,0 +1,50 @@
+// The archiver's way to the repositories: open, claimed, with uploads running ahead of what PostgreSQL asks for. One
+// session lives until a setting changes or the claim is lost; with it every memory of what is done goes (rules B6).
+// Threading: the archiver's main thread; uploads run in threads of the core.
+#pragma once
+
+#include "server/server_facts.h"
+#include "server/settings.h"
+#include "server/writer.h"
+
+#include "transfer/wal_archiver.h"
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+
+namespace pgvigil {
+
+class ArchiveSession {
+  public:
+    // Opens the repositories and claims the writer's role, in a thread; throws where that fails.
+    ArchiveSession(const Settings &settings, const std::function<bool()> &stop);
+
+    // Returns when `file` is durable; throws its error, or kCancelled once `stop` returned true.
+    void archive(const std::string &file, const std::function<bool()> &stop);
+
+    // Throws kNotWriter when another server has taken over since. Asks the store at most every kRecheckMs.
+    void recheck(const std::function<bool()> &stop);
+
+    [[nodiscard]] const Settings &settings() const noexcept { return settings_; }
+    [[nodiscard]] const OpenedWriter &writer() const noexcept { return *writer_; }
+    [[nodiscard]] const WalArchiver &archiver() const noexcept { return *archiver_; }
+    [[nodiscard]] unsigned in_flight() const;
+
+  private:
+    void submit_ahead(const std::string &file);
+    void forget_before(const std::string &file);
+
+    Settings settings_;
+    std::string wal_directory_;
+    std::unique_ptr<OpenedWriter> writer_;
+    std::unique_ptr<WalArchiver> archiver_;
+    std::set<std::string> ahead_;     // submitted, not asked for yet
+    std::deque<std::string> waiting_; // found in archive_status, not submitted yet
+    int64_t scanned_ms_ = 0;
+    int64_t checked_ms_ = 0;
+};
+
+} // namespace pgvigil

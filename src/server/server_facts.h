@@ -1,0 +1,34 @@
+// What the core has to know about the running server, taken on the main thread as a value that threads may read.
+#pragma once
+
+#include "base/lsn.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace pgvigil {
+
+struct ServerFacts {
+    uint64_t system_identifier = 0;
+    uint64_t wal_segment_size = 0; // bytes
+    uint16_t wal_page_magic = 0;
+    uint32_t server_version = 0; // PG_VERSION_NUM
+    std::string data_directory;
+    std::string wal_directory;
+    std::string host;
+    bool in_recovery = false;
+    TimelineId timeline = 0;
+    // The end of this server's WAL: flushed on a primary, replayed or received on a standby.
+    Lsn wal_end;
+};
+
+[[nodiscard]] ServerFacts server_facts();
+
+// Whether a standby receives WAL from a primary right now.
+[[nodiscard]] bool is_streaming();
+
+// Whether this server archives with pgvigil: archive_mode and archive_library say so.
+[[nodiscard]] bool archives_with_pgvigil();
+
+} // namespace pgvigil
