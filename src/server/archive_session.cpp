@@ -53,7 +53,7 @@ unsigned ArchiveSession::in_flight() const {
 
 void ArchiveSession::forget_before(const std::string &file) {
     // Asked for already, or gone from archive_status: nobody will ask again.
-    while (!ahead_.empty() && !waiting_.empty() && archives_before(*ahead_.begin(), file)) {
+    while (!ahead_.empty() && archives_before(*ahead_.begin(), file)) {
         const std::string name = *ahead_.begin();
         if (archiver_->state(name) == WalFileState::kPending)
             break;

@@ -5,6 +5,7 @@
 
 #include "server/server_facts.h"
 #include "server/settings.h"
+#include "server/wal_queue.h"
 #include "server/writer.h"
 
 #include "transfer/wal_archiver.h"
@@ -41,8 +42,8 @@ class ArchiveSession {
     std::string wal_directory_;
     std::unique_ptr<OpenedWriter> writer_;
     std::unique_ptr<WalArchiver> archiver_;
-    std::set<std::string> ahead_;     // submitted, not asked for yet
-    std::deque<std::string> waiting_; // found in archive_status, not submitted yet
+    std::set<std::string, ArchiveOrder> ahead_; // submitted, not asked for yet
+    std::deque<std::string> waiting_;           // found in archive_status, not submitted yet
     int64_t scanned_ms_ = 0;
     int64_t checked_ms_ = 0;
 };

@@ -32,6 +32,11 @@ struct Settings {
         return repository_text == other.repository_text && credentials_file == other.credentials_file &&
                required == other.required && request_timeout == other.request_timeout && retry_for == other.retry_for;
     }
+    // Whether an archiver made with `other` works differently.
+    [[nodiscard]] bool differs(const Settings &other) const {
+        return !same_repositories(other) || compression != other.compression ||
+               archive_look_ahead != other.archive_look_ahead;
+    }
 };
 
 // Called once, from _PG_init.

@@ -12,6 +12,11 @@ namespace pgvigil {
 // Timeline histories first, then by name: PostgreSQL's order (postmaster/pgarch.c, ready_file_comparator).
 [[nodiscard]] bool archives_before(std::string_view a, std::string_view b) noexcept;
 
+struct ArchiveOrder {
+    using is_transparent = void;
+    bool operator()(std::string_view a, std::string_view b) const noexcept { return archives_before(a, b); }
+};
+
 // The first `limit` names after `after` ("" for all). Throws when the directory cannot be read.
 [[nodiscard]] std::vector<std::string> waiting_files(const std::string &wal_directory, std::string_view after,
                                                      size_t limit);

@@ -1,0 +1,188 @@
+#include "server/pg.h"
+
+#include "server/archive_module.h"
+
+#include "server/archive_command.h"
+#include "server/archive_session.h"
+#include "server/archive_status.h"
+#include "server/boundary.h"
+#include "server/log_queue.h"
+#include "server/server_facts.h"
+#include "server/settings.h"
+#include "server/shared_state.h"
+#include "server/wal_gaps.h"
+#include "server/wal_queue.h"
+
+#include "base/time.h"
+#include "base/wal_name.h"
+
+#include <memory>
+
+namespace pgvigil {
+
+namespace {
+
+// How long a reload may wait for a file that is on its way, and the end of the server for all that still waits.
+constexpr int64_t kReloadGraceMs = 2000;
+constexpr int64_t kShutdownGraceMs = 10000;
+
+std::unique_ptr<ArchiveSession> session;
+
+// Tells when waiting has to end: the archiver was told to stop, the settings are to be read again, or the server goes
+// down and the store does not answer.
+class Patience {
+  public:
+    bool over() {
+        if (ShutdownRequestPending)
+            return true;
+        const int64_t now = boot_time_ms();
+        if (ConfigReloadPending) {
+            if (reload_since_ == 0)
+                reload_since_ = now;
+            return now - reload_since_ >= kReloadGraceMs;
+        }
+        if (server_goes_down()) {
+            static int64_t since = 0;
+            if (since == 0)
+                since = now;
+            return now - std::max(since, last_success_ms) >= kShutdownGraceMs;
+        }
+        return false;
+    }
+    // A store that answers may take all that waits, as PostgreSQL wants at its end.
+    static inline int64_t last_success_ms = 0;
+
+  private:
+    static bool server_goes_down() {
+        bool down = false;
+        with_lock(LW_SHARED, [&](SharedState &shared) noexcept { down = shared.keeper.shutting_down; });
+        return down;
+    }
+    int64_t reload_since_ = 0;
+};
+
+// Rules H1: true when so much WAL waits that the oldest is let go. The directory is looked at once a second.
+bool queue_is_full(const ServerFacts &facts, uint64_t limit) {
+    static int64_t measured_ms = 0;
+    static uint64_t waiting = 0;
+    if (limit == 0)
+        return false;
+    if (boot_time_ms() - measured_ms >= 1000 || waiting > limit) {
+        waiting = measure_queue(facts.wal_directory, facts.wal_segment_size).bytes;
+        measured_ms = boot_time_ms();
+    }
+    return waiting > limit;
+}
+
+void let_go(const ServerFacts &facts, const std::string &file, const char *reason, const std::string &detail) {
+    add_gap(facts.data_directory, {file, reason, unix_time_ms(), false});
+    status_let_go();
+    const char *name = file.c_str();
+    const char *why = detail.c_str();
+    pg_section([=]() noexcept {
+        ereport(WARNING, (errcode(ERRCODE_DATA_EXCEPTION),
+                          errmsg("pgvigil lets WAL file \"%s\" go without archiving it", name),
+                          errdetail_internal("%s", why),
+                          errhint("Recovery cannot pass this gap. A new full backup is made as soon as possible.")));
+    });
+}
+
+// Whether PostgreSQL may be told that the file is archived although it is not.
+bool may_let_go(const std::string &file, const Settings &settings) {
+    const auto parsed = parse_wal_file_name(file);
+    // A history file is small and the map of the timelines: it is never let go because of the queue.
+    if (file == skip_wal_file()) {
+        let_go(server_facts(), file, "skipped", "pgvigil.skip_wal_file names it.");
+        return true;
+    }
+    if (settings.queue_max == 0 || !parsed || parsed->kind == WalFileKind::kHistory)
+        return false;
+    const ServerFacts facts = server_facts();
+    if (!queue_is_full(facts, settings.queue_max))
+        return false;
+    let_go(facts, file, "queue",
+           "More than pgvigil.archive_queue_max (" + std::to_string(settings.queue_max / kMiB) +
+               " MB) of WAL waits for the archive.");
+    return true;
+}
+
+void archive(const std::string &file, const std::string &path, Patience &patience) {
+    const auto stop = [&patience] { return patience.over(); };
+    const Settings settings = current_settings();
+    if (session && !session->settings().same_repositories(settings)) {
+        session.reset();
+        status_session_ended();
+    }
+    if (may_let_go(file, settings))
+        return;
+    if (!session || session->settings().differs(settings)) {
+        session.reset();
+        session = std::make_unique<ArchiveSession>(settings, stop);
+    }
+    try {
+        session->recheck(stop);
+        session->archive(file, stop);
+    } catch (const Error &error) {
+        // The claim is looked at afresh before anything else is written.
+        if (error.code() == ErrorCode::kNotWriter || error.code() == ErrorCode::kForeign)
+            session.reset();
+        throw;
+    }
+    const std::string command = also_archive_command();
+    if (!command.empty())
+        run_archive_command(expand_archive_command(command, path, file), archive_command_timeout_s(), stop);
+    Patience::last_success_ms = boot_time_ms();
+    status_archived(file, *session);
+}
+
+} // namespace
+
+bool archive_configured() {
+    if (repository_setting()[0] != '\0')
+        return true;
+#if PG_VERSION_NUM >= 170000
+    arch_module_check_errdetail("\"pgvigil.repository\" is empty: WAL is kept until it names a repository.");
+#else
+    // Before 17 the archiver has no words of its own for a module's reason.
+    ereport(WARNING, (errmsg("pgvigil archives nothing: \"pgvigil.repository\" is empty"),
+                      errdetail("WAL is kept until it names a repository.")));
+#endif
+    return false;
+}
+
+bool archive_file(const char *file, const char *path) {
+    ErrorReport report;
+    bool interrupted = false;
+    const bool archived = cpp_attempt(
+        [&] {
+            Patience patience;
+            try {
+                archive(file, path, patience);
+            } catch (const Error &error) {
+                interrupted = error.code() == ErrorCode::kCancelled;
+                throw;
+            }
+        },
+        report);
+    if (archived)
+        return true;
+    ErrorReport ignored;
+    if (!cpp_attempt([&] { status_failed(file, report, interrupted); }, ignored))
+        warn(ignored, "could not note a failure");
+    if (!interrupted) {
+        char context[MAXPGPATH];
+        snprintf(context, sizeof context, "could not archive WAL file \"%s\"", file);
+        warn(report, context);
+    }
+    return false;
+}
+
+void archive_shutdown() {
+    // Joins the threads. Segments that were on their way are asked for again by the next archiver.
+    session.reset();
+    ErrorReport report;
+    if (!cpp_attempt([] { status_session_ended(); }, report))
+        warn(report, "could not note the archiver's end");
+}
+
+} // namespace pgvigil
