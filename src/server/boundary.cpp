@@ -46,6 +46,8 @@ void capture_current_exception(ErrorReport &report) noexcept {
         report.pg_error = true;
     } catch (const Error &error) {
         describe_error(error, report);
+    } catch (const ErrorReport &already) {
+        report = already;
     } catch (const std::bad_alloc &) {
         fill(report, "53200", "out of memory");
     } catch (const std::exception &error) {

@@ -19,7 +19,8 @@ namespace pgvigil {
 // Thrown by pg_section; carries nothing: PostgreSQL keeps the error. Never swallow it without take_pg_error().
 struct PgErrorInFlight {};
 
-// An error without an owner: may be left behind by a long jump, may stand in shared memory.
+// An error without an owner: may be left behind by a long jump, may stand in shared memory. Thrown where a process
+// passes on what another one has met.
 struct ErrorReport {
     bool pg_error = false; // the error is still on PostgreSQL's stack; the other members are not filled in
     char sqlstate[6] = "";

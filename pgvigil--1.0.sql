@@ -1,0 +1,220 @@
+\echo Use "CREATE EXTENSION pgvigil" to load this file. \quit
+
+CREATE FUNCTION pgv_backup_now(
+    kind text DEFAULT 'auto',
+    annotations jsonb DEFAULT '{}',
+    wait boolean DEFAULT true,
+    fast boolean DEFAULT true)
+RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION pgv_backup_now(text, jsonb, boolean, boolean) IS
+    'makes a backup and returns its id; kind is auto or full';
+
+CREATE FUNCTION pgv_cancel_backup()
+RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION pgv_cancel_backup() IS 'ends the running backup; false when there is none';
+
+CREATE FUNCTION pgv_check(OUT "check" text, OUT ok boolean, OUT detail text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 20;
+COMMENT ON FUNCTION pgv_check() IS
+    'checks settings, every repository by a write-read-delete round trip, and the way of a WAL segment';
+
+CREATE FUNCTION pgv_take_over(reason text)
+RETURNS bigint
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION pgv_take_over(text) IS
+    'makes this server the one that writes the repository; returns the new epoch';
+
+CREATE FUNCTION pgv_accept_repository()
+RETURNS SETOF text
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 2;
+COMMENT ON FUNCTION pgv_accept_repository() IS
+    'makes the repositories that pgvigil.repository names known to this server, new ones included; returns them';
+
+CREATE FUNCTION pgv_read_status(
+    OUT ok boolean,
+    OUT summary text,
+    OUT role text,
+    OUT epoch bigint,
+    OUT role_message text,
+    OUT role_hint text,
+    OUT archiving boolean,
+    OUT durable_timeline bigint,
+    OUT durable_lsn pg_lsn,
+    OUT current_lsn pg_lsn,
+    OUT lag_bytes bigint,
+    OUT lag interval,
+    OUT waiting_files bigint,
+    OUT waiting_bytes bigint,
+    OUT failing_since timestamptz,
+    OUT last_error text,
+    OUT last_error_time timestamptz,
+    OUT window_from timestamptz,
+    OUT window_to timestamptz,
+    OUT window_from_lsn pg_lsn,
+    OUT window_to_lsn pg_lsn,
+    OUT backups integer,
+    OUT last_backup text,
+    OUT last_backup_time timestamptz,
+    OUT last_backup_bad_pages bigint,
+    OUT backup_running boolean,
+    OUT disk_free_bytes bigint,
+    OUT disk_total_bytes bigint,
+    OUT wal_bytes_per_second double precision,
+    OUT disk_time_left interval,
+    OUT catalog_time timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
+
+CREATE FUNCTION pgv_read_archiver(
+    OUT pid integer,
+    OUT archived_count bigint,
+    OUT failed_count bigint,
+    OUT let_go_count bigint,
+    OUT last_archived_file text,
+    OUT last_archived_time timestamptz,
+    OUT last_failed_file text,
+    OUT last_failed_time timestamptz,
+    OUT last_error text,
+    OUT failing_since timestamptz,
+    OUT in_flight integer,
+    OUT owed_files integer,
+    OUT waiting_files bigint,
+    OUT waiting_bytes bigint,
+    OUT oldest_waiting timestamptz,
+    OUT plain_bytes bigint,
+    OUT stored_bytes bigint,
+    OUT retries bigint,
+    OUT durable_timeline bigint,
+    OUT durable_lsn pg_lsn,
+    OUT stats_reset timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
+
+CREATE FUNCTION pgv_read_progress(
+    OUT backup_id text,
+    OUT phase text,
+    OUT pid integer,
+    OUT requested_by text,
+    OUT automatic boolean,
+    OUT requested_at timestamptz,
+    OUT started_at timestamptz,
+    OUT percent double precision,
+    OUT bytes_total bigint,
+    OUT bytes_done bigint,
+    OUT bytes_stored bigint,
+    OUT files_total bigint,
+    OUT files_done bigint,
+    OUT tablespaces_total integer,
+    OUT tablespaces_done integer,
+    OUT bad_pages bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
+
+CREATE FUNCTION pgv_read_repositories(
+    OUT url text,
+    OUT id text,
+    OUT ok boolean,
+    OUT backups integer,
+    OUT conditional_create boolean,
+    OUT last_ok timestamptz,
+    OUT failing_since timestamptz,
+    OUT last_error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 2;
+
+CREATE FUNCTION pgv_read_backups(
+    OUT repository text,
+    OUT backup_id text,
+    OUT kind text,
+    OUT started_at timestamptz,
+    OUT stopped_at timestamptz,
+    OUT timeline bigint,
+    OUT start_lsn pg_lsn,
+    OUT stop_lsn pg_lsn,
+    OUT from_standby boolean,
+    OUT files bigint,
+    OUT logical_bytes bigint,
+    OUT new_bytes bigint,
+    OUT stored_bytes bigint,
+    OUT bad_pages bigint,
+    OUT damage jsonb,
+    OUT annotations jsonb,
+    OUT parents text[],
+    OUT server_version integer,
+    OUT product_version text,
+    OUT compression text,
+    OUT host text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 100;
+
+CREATE FUNCTION pgv_read_wal_ranges(
+    OUT repository text,
+    OUT timeline bigint,
+    OUT state text,
+    OUT from_lsn pg_lsn,
+    OUT to_lsn pg_lsn,
+    OUT first_segment text,
+    OUT last_segment text,
+    OUT segments bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 10;
+
+CREATE FUNCTION pgv_read_recovery_windows(
+    OUT repository text,
+    OUT timeline bigint,
+    OUT from_time timestamptz,
+    OUT to_time timestamptz,
+    OUT from_lsn pg_lsn,
+    OUT to_lsn pg_lsn,
+    OUT backups text[])
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 2;
+
+CREATE VIEW pgv_status AS SELECT * FROM pgv_read_status();
+COMMENT ON VIEW pgv_status IS 'one row: is this cluster recoverable now, up to where, and what stands in the way';
+CREATE VIEW pgv_archiver AS SELECT * FROM pgv_read_archiver();
+COMMENT ON VIEW pgv_archiver IS 'one row: what the archive module has done and what waits for it';
+CREATE VIEW pgv_progress AS SELECT * FROM pgv_read_progress();
+COMMENT ON VIEW pgv_progress IS 'the backup that runs now';
+CREATE VIEW pgv_repositories AS SELECT * FROM pgv_read_repositories();
+COMMENT ON VIEW pgv_repositories IS 'the repositories that pgvigil.repository names, as last seen';
+CREATE VIEW pgv_backups AS SELECT * FROM pgv_read_backups();
+COMMENT ON VIEW pgv_backups IS 'the backups of this cluster; reads the repositories';
+CREATE VIEW pgv_wal_ranges AS SELECT * FROM pgv_read_wal_ranges();
+COMMENT ON VIEW pgv_wal_ranges IS 'the WAL that is stored, and the gaps in it; reads the repositories';
+CREATE VIEW pgv_recovery_windows AS SELECT * FROM pgv_read_recovery_windows();
+COMMENT ON VIEW pgv_recovery_windows IS 'from when to when this cluster can be restored; reads the repositories';
+
+-- A view checks its functions' permissions as the user who reads it.
+REVOKE ALL ON FUNCTION
+    pgv_backup_now(text, jsonb, boolean, boolean),
+    pgv_cancel_backup(),
+    pgv_check(),
+    pgv_take_over(text),
+    pgv_accept_repository(),
+    pgv_read_status(),
+    pgv_read_archiver(),
+    pgv_read_progress(),
+    pgv_read_repositories(),
+    pgv_read_backups(),
+    pgv_read_wal_ranges(),
+    pgv_read_recovery_windows()
+FROM PUBLIC;
+REVOKE ALL ON
+    pgv_status, pgv_archiver, pgv_progress, pgv_repositories, pgv_backups, pgv_wal_ranges, pgv_recovery_windows
+FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    pgv_read_status(),
+    pgv_read_archiver(),
+    pgv_read_progress(),
+    pgv_read_repositories(),
+    pgv_read_backups(),
+    pgv_read_wal_ranges(),
+    pgv_read_recovery_windows()
+TO pg_monitor;
+GRANT SELECT ON
+    pgv_status, pgv_archiver, pgv_progress, pgv_repositories, pgv_backups, pgv_wal_ranges, pgv_recovery_windows
+TO pg_monitor;

@@ -1,0 +1,155 @@
+#include "server/pg.h"
+
+#include "server/backup_job.h"
+
+#include "server/boundary.h"
+#include "server/log_queue.h"
+#include "server/progress.h"
+#include "server/waiting.h"
+#include "server/wal_wait.h"
+
+#include "base/time.h"
+
+namespace pgvigil {
+
+namespace {
+
+BackupSource source_for(const BackupMode &mode, const ServerFacts &facts, const Bytes &control_file) {
+    BackupSource source;
+    source.data_directory = facts.data_directory;
+    source.tablespaces = mode.tablespaces();
+    source.block_size = BLCKSZ;
+    source.relation_segment_blocks = RELSEG_SIZE;
+    source.server_major_version = facts.server_version / 10000;
+    source.page_checksums = checksum_version_of(control_file) != 0;
+    source.start_lsn = mode.start();
+    source.tablespace_version_directory = TABLESPACE_VERSION_DIRECTORY;
+    source.group_access = data_directory_mode == PG_DIR_MODE_GROUP;
+    return source;
+}
+
+} // namespace
+
+BackupJob::BackupJob(BackupOrder order, BackupProgress &progress, std::function<void(const std::string &id)> named)
+    : order_(std::move(order)), progress_(progress), named_(std::move(named)), settings_(current_settings()),
+      facts_(server_facts()) {}
+
+bool BackupJob::tick() {
+    report_progress(progress_);
+    if (!facts_.in_recovery)
+        return false;
+    bool still_standby = true;
+    pg_section([&]() noexcept { still_standby = RecoveryInProgress(); });
+    return !still_standby;
+}
+
+BackupResult BackupJob::run() {
+    started_ms_ = unix_time_ms();
+    progress_.phase = BackupPhase::kStarting;
+    report_progress(progress_);
+    open();
+    // Read once before the copy as well: what is wrong with it is said before anything is stored.
+    control_file_ = read_control_file();
+
+    progress_.phase = BackupPhase::kCheckpoint;
+    report_progress(progress_);
+    BackupMode mode("pgvigil " + iso_time_ms(started_ms_), order_.fast);
+    begin(mode);
+    copy(mode);
+    // The last file of the data directory that is read: on a standby it says where the copy becomes consistent.
+    control_file_ = read_control_file();
+    mode.stop();
+    stopped_ms_ = unix_time_ms();
+    wait_for_wal(mode);
+
+    progress_.phase = BackupPhase::kCommitting;
+    report_progress(progress_);
+    BackupResult result;
+    result.repositories = in_background(
+        [&](const CancelToken &cancel) { return backup_->commit(describe_backup(mode), cancel); }, [this] { return tick(); });
+    progress_.phase = BackupPhase::kDone;
+    report_progress(progress_);
+    result.id = id_;
+    result.start = mode.start();
+    result.damage = backup_->damage();
+    return result;
+}
+
+void BackupJob::open() {
+    if (settings_.repositories.empty())
+        throw no_repository_error();
+    writer_ = std::make_unique<OpenedWriter>(
+        in_background([&](const CancelToken &cancel) { return open_for_backup(settings_, facts_, cancel); }));
+}
+
+void BackupJob::begin(const BackupMode &mode) {
+    BackupOptions options;
+    options.compression = settings_.compression;
+    options.threads = settings_.backup_threads;
+    options.max_rate = settings_.max_rate;
+    options.epoch = writer_->epoch;
+    backup_ = std::make_unique<BackupWriter>(writer_->repositories, options, progress_, process_log());
+
+    AttemptDocument attempt;
+    attempt.system_identifier = facts_.system_identifier;
+    attempt.timeline = mode.start_timeline();
+    attempt.start_lsn = mode.start();
+    attempt.checksum_version = checksum_version_of(control_file_);
+    attempt.instance = writer_->instance;
+    attempt.host = facts_.host;
+    attempt.started_ms = started_ms_;
+    id_ = in_background([&](const CancelToken &cancel) { return backup_->begin(attempt, true, cancel); });
+    named_(id_);
+}
+
+void BackupJob::copy(const BackupMode &mode) {
+    progress_.phase = BackupPhase::kEstimating;
+    const BackupSource source = source_for(mode, facts_, control_file_);
+    in_background([&](const CancelToken &cancel) { backup_->copy(source, cancel); }, [this] { return tick(); });
+}
+
+void BackupJob::wait_for_wal(const BackupMode &mode) {
+    progress_.phase = BackupPhase::kWaitingForWal;
+    report_progress(progress_);
+    WalNeed need;
+    need.timeline = mode.start_timeline();
+    need.start = mode.start();
+    need.stop = mode.stop_position();
+    need.segment_size = facts_.wal_segment_size;
+    need.required = settings_.required;
+    const auto timeout = std::chrono::seconds(order_.wal_timeout_s);
+    in_background([&](const CancelToken &cancel) { wait_until_stored(writer_->repositories, need, timeout, cancel); },
+                  [this] { return tick(); });
+}
+
+CommitDocument BackupJob::describe_backup(const BackupMode &mode) const {
+    CommitDocument document;
+    document.full = true;
+    document.system_identifier = facts_.system_identifier;
+    document.server_version = facts_.server_version;
+    document.block_size = BLCKSZ;
+    document.relation_segment_blocks = RELSEG_SIZE;
+    document.wal_segment_size = facts_.wal_segment_size;
+    document.checksum_version = checksum_version_of(control_file_);
+    document.start_lsn = mode.start();
+    document.start_timeline = mode.start_timeline();
+    document.stop_lsn = mode.stop_position();
+    document.stop_timeline = mode.stop_timeline();
+    document.wal_ranges = {{mode.start_timeline(), mode.start(), mode.stop_position()}};
+    document.started_ms = started_ms_;
+    document.stopped_ms = stopped_ms_;
+    document.from_standby = facts_.in_recovery;
+    document.own_wal = own_wal_;
+    document.group_access = data_directory_mode == PG_DIR_MODE_GROUP;
+    document.host = facts_.host;
+    document.instance = writer_->instance;
+    document.product_version = PGVIGIL_VERSION;
+    document.annotations_json = order_.annotations;
+    document.tablespaces = mode.tablespaces();
+    document.backup_label = mode.label();
+    document.tablespace_map = mode.tablespace_map();
+    document.control_file = control_file_;
+    return document;
+}
+
+} // namespace pgvigil

@@ -1,0 +1,67 @@
+// The steps of one backup, in order: enter backup mode, name the attempt, copy, read pg_control, leave backup mode,
+// wait until the repositories have the WAL, commit. Threading: the backup worker's main thread.
+#pragma once
+
+#include "server/backup_mode.h"
+#include "server/server_facts.h"
+#include "server/settings.h"
+#include "server/shared_state.h"
+#include "server/writer.h"
+
+#include "base/log.h"
+#include "transfer/backup_writer.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace pgvigil {
+
+struct BackupOrder {
+    bool fast = true;
+    std::map<std::string, std::string> annotations; // name → JSON text
+    int wal_timeout_s = 600;
+};
+
+struct BackupResult {
+    std::string id;
+    Lsn start;
+    std::vector<std::string> repositories;
+    std::vector<PageDamage> damage;
+    BackupTotals totals;
+};
+
+class BackupJob {
+  public:
+    // `progress` outlives the job. `named` is called with the backup's id as soon as it has one.
+    BackupJob(BackupOrder order, BackupProgress &progress, std::function<void(const std::string &id)> named);
+
+    // Throws what goes wrong, after the server has left backup mode.
+    BackupResult run();
+
+  private:
+    void open();
+    void begin(const BackupMode &mode);
+    void copy(const BackupMode &mode);
+    void wait_for_wal(const BackupMode &mode);
+    CommitDocument describe_backup(const BackupMode &mode) const;
+    // Asked after every wake-up while a thread works: reports progress, true to stop.
+    bool tick();
+
+    BackupOrder order_;
+    BackupProgress &progress_;
+    std::function<void(const std::string &)> named_;
+    Settings settings_;
+    ServerFacts facts_;
+    std::unique_ptr<OpenedWriter> writer_;
+    std::unique_ptr<BackupWriter> backup_;
+    Bytes control_file_;
+    std::string id_;
+    int64_t started_ms_ = 0;
+    int64_t stopped_ms_ = 0;
+    bool own_wal_ = false;
+};
+
+} // namespace pgvigil

@@ -1,0 +1,142 @@
+#include "server/pg.h"
+
+#include "server/catalog_watch.h"
+
+#include "server/repositories.h"
+#include "server/shared_state.h"
+#include "server/waiting.h"
+
+#include "plan/recovery_windows.h"
+#include "repo/catalog.h"
+#include "repo/wal_facts_reader.h"
+
+#include <algorithm>
+
+namespace pgvigil {
+
+namespace {
+
+TimestampTz timestamp_from_unix_us(int64_t unix_us) noexcept {
+    return unix_us - int64_t{946684800} * 1000000;
+}
+
+// One repository as the thread has read it.
+struct Reading {
+    std::string url;
+    std::string id;
+    bool conditional = true;
+    std::optional<Error> problem;
+    std::optional<Catalog> catalog;
+    std::vector<RecoveryWindow> windows;
+};
+
+std::vector<Reading> read_all(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel) {
+    std::vector<Reading> readings;
+    for (OpenedStore &opened : open_stores(settings, facts, cancel)) {
+        Reading &reading = readings.emplace_back();
+        reading.url = opened.url;
+        reading.problem = opened.problem;
+        if (!opened.document)
+            continue;
+        reading.id = to_string(opened.document->id);
+        try {
+            reading.conditional = opened.store->features().conditional_create;
+            const Repository repository(opened.store, *opened.document, opened.url, facts.system_identifier);
+            reading.catalog = load_catalog(repository, cancel);
+            WalFactsReader reader(repository, facts.wal_segment_size, cancel);
+            reading.windows = recovery_windows(*reading.catalog, nullptr);
+        } catch (const Error &error) {
+            if (error.code() == ErrorCode::kCancelled)
+                throw;
+            reading.problem = error;
+        }
+    }
+    return readings;
+}
+
+void publish_repositories(const std::vector<Reading> &readings) {
+    with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
+        const TimestampTz now = GetCurrentTimestamp();
+        shared.repository_count = 0;
+        for (const Reading &reading : readings) {
+            if (shared.repository_count >= kMaxRepositories)
+                break;
+            SharedRepository &entry = shared.repositories[shared.repository_count++];
+            if (strncmp(entry.url, reading.url.c_str(), sizeof entry.url - 1) != 0) {
+                memset(&entry, 0, sizeof entry);
+                set_text(entry.url, reading.url.c_str());
+            }
+            if (!reading.id.empty())
+                set_text(entry.id, reading.id.c_str());
+            entry.conditional_create = reading.conditional;
+            if (reading.catalog)
+                entry.backups = static_cast<uint32_t>(reading.catalog->backups.size());
+            if (reading.problem) {
+                set_text(entry.last_error, reading.problem->message().c_str());
+                if (entry.failing_since == 0)
+                    entry.failing_since = now;
+            } else {
+                entry.last_ok = now;
+                entry.failing_since = 0;
+                entry.last_error[0] = '\0';
+            }
+        }
+    });
+}
+
+// The window that ends latest: the answer to "up to when could I restore?".
+const RecoveryWindow *newest_window(const std::vector<RecoveryWindow> &windows) {
+    const auto newest = std::max_element(windows.begin(), windows.end(), [](const auto &a, const auto &b) {
+        return std::pair(a.timeline, a.to_lsn) < std::pair(b.timeline, b.to_lsn);
+    });
+    return newest == windows.end() ? nullptr : &*newest;
+}
+
+void publish_catalog(const Reading &reading) {
+    const RecoveryWindow *const window = newest_window(reading.windows);
+    const auto &backups = reading.catalog->backups;
+    const CommitDocument *const last = backups.empty() ? nullptr : &backups.back();
+    uint64_t bad_pages = 0;
+    if (last != nullptr)
+        for (const PageDamage &damage : last->damage)
+            bad_pages += damage.bad_pages;
+    with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
+        SharedKeeper &keeper = shared.keeper;
+        keeper.catalog_time = GetCurrentTimestamp();
+        keeper.backups = static_cast<uint32_t>(backups.size());
+        keeper.bad_pages = bad_pages;
+        set_text(keeper.last_backup, last != nullptr ? last->id.c_str() : "");
+        keeper.last_backup_stopped = last != nullptr ? timestamp_from_unix_us(last->stopped_ms * 1000) : 0;
+        keeper.has_window = window != nullptr;
+        if (window == nullptr)
+            return;
+        keeper.window_from = timestamp_from_unix_us(window->from_ms * 1000);
+        const int64_t end_us = window->to_us ? *window->to_us : window->stored_ms.value_or(window->from_ms) * 1000;
+        keeper.window_to = timestamp_from_unix_us(std::max(end_us, window->from_ms * 1000));
+        keeper.window_from_lsn = window->from_lsn.value;
+        keeper.window_to_lsn = window->to_lsn.value;
+    });
+}
+
+} // namespace
+
+CatalogSummary refresh_catalog(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop) {
+    const std::vector<Reading> readings =
+        in_background([&](const CancelToken &cancel) { return read_all(settings, facts, cancel); }, stop);
+    publish_repositories(readings);
+    CatalogSummary summary;
+    const auto usable = std::find_if(readings.begin(), readings.end(), [](const Reading &r) { return r.catalog.has_value(); });
+    const bool all_known = std::none_of(readings.begin(), readings.end(), [](const Reading &r) { return r.problem.has_value(); });
+    if (usable != readings.end()) {
+        publish_catalog(*usable);
+        summary.backups = static_cast<uint32_t>(usable->catalog->backups.size());
+        for (const CommitDocument &backup : usable->catalog->backups)
+            if (backup.full)
+                summary.last_full_start = std::max(summary.last_full_start, backup.start_lsn);
+    }
+    // A repository that does not answer may hold backups: nothing is concluded from its silence.
+    summary.readable = all_known && !readings.empty();
+    return summary;
+}
+
+} // namespace pgvigil

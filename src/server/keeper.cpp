@@ -1,0 +1,288 @@
+#include "server/pg.h"
+
+#include "server/keeper.h"
+
+#include "server/backup_requests.h"
+#include "server/boundary.h"
+#include "server/catalog_watch.h"
+#include "server/disk_watch.h"
+#include "server/log_queue.h"
+#include "server/role_watch.h"
+#include "server/settings.h"
+#include "server/shared_state.h"
+#include "server/waiting.h"
+#include "server/wal_gaps.h"
+
+#include "base/backoff.h"
+#include "base/time.h"
+
+#include <optional>
+
+namespace pgvigil {
+
+namespace {
+
+constexpr long kCycleMs = 2000;
+constexpr int64_t kCatalogMs = 60000;
+constexpr int64_t kWakeArchiverMs = 10000;
+constexpr std::chrono::milliseconds kFirstPause{5000};
+constexpr std::chrono::milliseconds kLongestPause{60000};
+constexpr std::chrono::milliseconds kLongestBackupPause{900000};
+
+void handle_terminate(SIGNAL_ARGS) {
+    const int saved = errno;
+    (void)postgres_signal_arg;
+    ShutdownRequestPending = true;
+    SetLatch(MyLatch);
+    errno = saved;
+}
+
+bool must_stop() {
+    return ShutdownRequestPending != 0 || ConfigReloadPending != 0;
+}
+
+// A step of the keeper's work that is repeated, later and later while it fails.
+class Step {
+  public:
+    Step(const char *what, std::chrono::milliseconds longest) : what_(what), backoff_(kFirstPause, longest) {}
+
+    [[nodiscard]] bool due() const { return boot_time_ms() >= next_ms_; }
+    void soon() { next_ms_ = 0; }
+    void later(int64_t ms) { next_ms_ = boot_time_ms() + ms; }
+
+    // Runs `body`; after a failure the error is shown and the step waits.
+    template <class F> void run(int64_t period_ms, F &&body) {
+        ErrorReport report;
+        if (cpp_attempt(body, report)) {
+            backoff_.reset();
+            failing_ = false;
+            if (next_ms_ <= boot_time_ms())
+                later(period_ms);
+            return;
+        }
+        if (must_stop())
+            return;
+        later(std::max<int64_t>(backoff_.next().count(), 1000));
+        note(report);
+    }
+
+  private:
+    void note(const ErrorReport &report) {
+        const char *what = what_;
+        // The log gets each new trouble once; the views show what holds.
+        if (!failing_ || strcmp(last_, report.message) != 0)
+            warn(report, what);
+        failing_ = true;
+        strlcpy(last_, report.message, sizeof last_);
+        ErrorReport ignored;
+        (void)cpp_attempt(
+            [&] {
+                with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
+                    set_text(shared.keeper.last_error, report.message);
+                    shared.keeper.last_error_time = GetCurrentTimestamp();
+                });
+            },
+            ignored);
+    }
+
+    const char *what_;
+    Backoff backoff_;
+    int64_t next_ms_ = 0;
+    bool failing_ = false;
+    char last_[sizeof(ErrorReport::message)] = "";
+};
+
+class Keeper {
+  public:
+    void cycle();
+    void settings_changed();
+
+  private:
+    void look_at_catalog();
+    void start_due_backup();
+    void watch_automatic_backup();
+    void wake_archiver();
+    [[nodiscard]] bool full_is_due() const;
+
+    DiskWatch disk_;
+    RoleWatch role_;
+    CatalogSummary catalog_;
+    std::optional<BackupTicket> ticket_;
+    Step disk_step_{"could not watch the disk of pg_wal", kLongestPause};
+    Step role_step_{"could not settle who writes the repository", kLongestPause};
+    Step catalog_step_{"could not read the repository's catalog", kLongestPause};
+    Step gap_step_{"could not record a gap of WAL in the repository", kLongestPause};
+    Step backup_step_{"could not start an automatic backup", kLongestBackupPause};
+    Backoff backup_backoff_{std::chrono::milliseconds(30000), kLongestBackupPause};
+    int64_t woken_ms_ = 0;
+};
+
+void Keeper::settings_changed() {
+    role_.settings_changed();
+    for (Step *step : {&role_step_, &catalog_step_, &gap_step_, &backup_step_})
+        step->soon();
+    catalog_ = {};
+}
+
+void Keeper::cycle() {
+    if (disk_step_.due())
+        disk_step_.run(5000, [&] { disk_.look(server_facts()); });
+    if (repository_setting()[0] == '\0') {
+        role_.publish_off();
+        return;
+    }
+    if (role_.wants_look())
+        role_step_.soon();
+    if (role_step_.due())
+        role_step_.run(RoleWatch::kPeriodMs, [&] { role_.look(current_settings(), server_facts(), must_stop); });
+    bool requested = false;
+    with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
+        requested = shared.keeper.catalog_requested;
+        shared.keeper.catalog_requested = false;
+    });
+    if (requested)
+        catalog_step_.soon();
+    if (catalog_step_.due())
+        catalog_step_.run(kCatalogMs, [&] { look_at_catalog(); });
+    if (gap_step_.due() && role_.may_write())
+        gap_step_.run(5000, [&] { record_gaps(current_settings(), server_facts(), must_stop); });
+    watch_automatic_backup();
+    if (backup_step_.due())
+        backup_step_.run(kCycleMs, [&] { start_due_backup(); });
+    wake_archiver();
+}
+
+void Keeper::look_at_catalog() {
+    catalog_ = refresh_catalog(current_settings(), server_facts(), must_stop);
+}
+
+// Rules H1, H2: the first backup of a cluster, and the one after a gap.
+bool Keeper::full_is_due() const {
+    if (!catalog_.readable || !role_.may_write() || !archives_with_pgvigil())
+        return false;
+    if (catalog_.backups == 0)
+        return auto_first_backup();
+    return !read_gaps(DataDir).empty();
+}
+
+void Keeper::start_due_backup() {
+    if (ticket_ || !full_is_due())
+        return;
+    BackupRequest request;
+    request.automatic = true;
+    request.role = "pgvigil";
+    request.annotations = catalog_.backups == 0 ? R"({"pgvigil.reason":"first backup"})" : R"({"pgvigil.reason":"gap"})";
+    ticket_.emplace(request);
+}
+
+void Keeper::watch_automatic_backup() {
+    if (!ticket_)
+        return;
+    const BackupReport report = ticket_->look();
+    if (report.known && (report.state == BackupState::kRequested || report.state == BackupState::kRunning))
+        return;
+    ticket_.reset();
+    catalog_step_.soon();
+    if (report.known && report.state == BackupState::kDone) {
+        backup_backoff_.reset();
+        // The catalog has to show the new backup before another one may be due.
+        catalog_.readable = false;
+        return;
+    }
+    backup_step_.later(30000 + backup_backoff_.next().count());
+}
+
+// After a failure the archiver sleeps for a minute: the store may be back long before.
+void Keeper::wake_archiver() {
+    bool failing = false;
+    with_lock(LW_SHARED, [&](SharedState &shared) noexcept { failing = shared.archiver.failing_since != 0; });
+    if ((failing || role_.just_settled()) && boot_time_ms() - woken_ms_ >= kWakeArchiverMs) {
+        woken_ms_ = boot_time_ms();
+        pg_section([]() noexcept { PgArchWakeup(); });
+    }
+}
+
+void leave(int /*code*/, Datum /*argument*/) {
+    SharedState *const shared = shared_state();
+    LWLockReleaseAll();
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    shared->keeper.pid = 0;
+    shared->keeper.latch = nullptr;
+    // The postmaster ends its workers before the archiver's last cycle: that one must not wait for a dead store. A
+    // keeper that was ended for itself is started again and takes this back.
+    shared->keeper.shutting_down = ShutdownRequestPending != 0;
+    LWLockRelease(shared->lock);
+}
+
+void enter() {
+    SharedState *const shared = shared_state();
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    shared->keeper.pid = MyProcPid;
+    shared->keeper.latch = MyLatch;
+    shared->keeper.shutting_down = false;
+    shared->keeper.catalog_requested = true;
+    LWLockRelease(shared->lock);
+    before_shmem_exit(leave, 0);
+}
+
+void reload_if_asked(Keeper &keeper) {
+    if (!ConfigReloadPending)
+        return;
+    pg_section([]() noexcept {
+        ConfigReloadPending = false;
+        ProcessConfigFile(PGC_SIGHUP);
+    });
+    keeper.settings_changed();
+}
+
+void note_cycle() {
+    with_lock(LW_EXCLUSIVE, [](SharedState &shared) noexcept { shared.keeper.last_cycle = GetCurrentTimestamp(); });
+}
+
+void keep() {
+    enter();
+    Keeper keeper;
+    while (!ShutdownRequestPending) {
+        ErrorReport report;
+        const bool fine = cpp_attempt(
+            [&] {
+                reload_if_asked(keeper);
+                keeper.cycle();
+                process_log().flush();
+                note_cycle();
+                wait_on_latch(-1, kCycleMs);
+            },
+            report);
+        if (!fine && !ShutdownRequestPending) {
+            warn(report, "pgvigil keeper");
+            pg_usleep(100000);
+        }
+    }
+}
+
+} // namespace
+
+void register_keeper() {
+    BackgroundWorker worker;
+    memset(&worker, 0, sizeof worker);
+    strlcpy(worker.bgw_name, "pgvigil keeper", BGW_MAXLEN);
+    strlcpy(worker.bgw_type, "pgvigil keeper", BGW_MAXLEN);
+    worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+    worker.bgw_start_time = BgWorkerStart_ConsistentState;
+    worker.bgw_restart_time = 5;
+    strlcpy(worker.bgw_library_name, "pgvigil", sizeof worker.bgw_library_name);
+    strlcpy(worker.bgw_function_name, "pgv_keeper_main", BGW_MAXLEN);
+    RegisterBackgroundWorker(&worker);
+}
+
+} // namespace pgvigil
+
+void pgv_keeper_main(Datum /*argument*/) {
+    pqsignal(SIGTERM, pgvigil::handle_terminate);
+    pqsignal(SIGHUP, SignalHandlerForConfigReload);
+    BackgroundWorkerUnblockSignals();
+    BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+    pgvigil::keep();
+    // Not 0: after that a worker is never started again.
+    proc_exit(1);
+}

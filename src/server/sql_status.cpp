@@ -1,0 +1,258 @@
+// The views that ask nobody: what pgvigil's processes have left in shared memory. They answer at once, whatever state
+// the store is in.
+#include "server/pg.h"
+
+#include "server/progress.h"
+#include "server/server_facts.h"
+#include "server/shared_state.h"
+#include "server/sql_rows.h"
+
+namespace pgvigil {
+
+namespace {
+
+// What the status view says of shared memory, copied below the lock.
+struct Snapshot {
+    SharedArchiver archiver;
+    SharedWriter writer;
+    SharedKeeper keeper;
+    bool backup_running;
+    char last_failure[kTextBytes];
+    TimestampTz last_failure_time;
+};
+
+void take_snapshot(Snapshot &snapshot) {
+    Snapshot *const target = &snapshot;
+    with_lock(LW_SHARED, [=](SharedState &shared) noexcept {
+        memcpy(static_cast<void *>(&target->archiver), &shared.archiver, sizeof target->archiver);
+        memcpy(static_cast<void *>(&target->writer), &shared.writer, sizeof target->writer);
+        memcpy(static_cast<void *>(&target->keeper), &shared.keeper, sizeof target->keeper);
+        target->backup_running = false;
+        target->last_failure[0] = '\0';
+        target->last_failure_time = 0;
+        for (const BackupSlot &slot : shared.slots) {
+            if (slot.state == BackupState::kRunning || slot.state == BackupState::kRequested)
+                target->backup_running = true;
+            if (slot.state == BackupState::kFailed && slot.ended_at > target->last_failure_time) {
+                target->last_failure_time = slot.ended_at;
+                set_text(target->last_failure, slot.error.message);
+            }
+        }
+    });
+}
+
+// The newest thing that went wrong, of whichever process.
+struct LastError {
+    std::string text;
+    TimestampTz time = 0;
+};
+
+LastError last_error(const Snapshot &snapshot) {
+    LastError last;
+    const auto consider = [&last](const char *prefix, const char *text, TimestampTz time) {
+        if (time != 0 && time >= last.time && *text != '\0')
+            last = {std::string(prefix) + text, time};
+    };
+    consider("", snapshot.keeper.last_error, snapshot.keeper.last_error_time);
+    consider("backup: ", snapshot.last_failure, snapshot.last_failure_time);
+    consider("archiver: ", snapshot.archiver.last_error, snapshot.archiver.last_failed_time);
+    return last;
+}
+
+// The first thing that stands in the way of being recoverable up to now; empty when nothing does.
+std::string trouble(const Snapshot &snapshot, const ServerFacts &facts) {
+    const WriterRole role = snapshot.writer.role;
+    if (role == WriterRole::kOff)
+        return "pgvigil.repository is empty: nothing is archived";
+    if (snapshot.keeper.pid == 0)
+        return "the keeper is not running";
+    if (role == WriterRole::kUnknown)
+        return "the repository has not been looked at yet";
+    if (role != WriterRole::kWriter && role != WriterRole::kStandby)
+        return std::string("this server does not write to the repository (") + role_name(role) +
+               "): " + snapshot.writer.message;
+    if (!facts.in_recovery && !archives_with_pgvigil())
+        return "WAL is not archived: archive_mode must be on and archive_library must be pgvigil";
+    if (snapshot.archiver.failing_since != 0)
+        return std::string("archiving fails: ") + snapshot.archiver.last_error;
+    if (snapshot.keeper.catalog_time == 0)
+        return "the repository's catalog has not been read yet";
+    if (snapshot.keeper.backups == 0)
+        return "there is no backup yet";
+    if (!snapshot.keeper.has_window)
+        return "no backup can be restored: WAL is missing";
+    if (snapshot.keeper.disk_seconds_left >= 0 && snapshot.keeper.disk_seconds_left < 3600)
+        return "the disk of pg_wal is filling up";
+    return {};
+}
+
+Cell window_time(const Snapshot &snapshot, TimestampTz time) {
+    return snapshot.keeper.has_window ? timestamp_cell(time) : std::nullopt;
+}
+
+Rows status_rows() {
+    (void)require_shared_state();
+    Snapshot snapshot;
+    take_snapshot(snapshot);
+    const ServerFacts facts = server_facts();
+    const SharedKeeper &keeper = snapshot.keeper;
+    const SharedArchiver &archiver = snapshot.archiver;
+    const std::string problem = trouble(snapshot, facts);
+    const LastError last = last_error(snapshot);
+    const Lsn durable{archiver.durable_lsn};
+    const Lsn end = facts.wal_end;
+    const bool known = durable.is_valid() && !facts.in_recovery;
+    const TimestampTz now = GetCurrentTimestamp();
+    const double lag =
+        keeper.oldest_waiting == 0 ? 0 : static_cast<double>(now - keeper.oldest_waiting) / 1000000;
+    return {{
+        cell(problem.empty()),
+        problem.empty() ? Cell("recoverable") : Cell(problem),
+        cell(role_name(snapshot.writer.role)),
+        snapshot.writer.epoch == 0 ? std::nullopt : cell(snapshot.writer.epoch),
+        cell(snapshot.writer.message),
+        cell(snapshot.writer.hint),
+        cell(archives_with_pgvigil()),
+        archiver.durable_timeline == 0 ? std::nullopt : cell(archiver.durable_timeline),
+        cell(durable),
+        cell(end),
+        known ? cell(end > durable ? end.value - durable.value : 0) : std::nullopt,
+        seconds_cell(std::max(lag, 0.0)),
+        cell(keeper.queue_files),
+        cell(keeper.queue_bytes),
+        timestamp_cell(archiver.failing_since),
+        cell(last.text),
+        timestamp_cell(last.time),
+        window_time(snapshot, keeper.window_from),
+        window_time(snapshot, keeper.window_to),
+        keeper.has_window ? cell(Lsn{keeper.window_from_lsn}) : std::nullopt,
+        keeper.has_window ? cell(Lsn{keeper.window_to_lsn}) : std::nullopt,
+        keeper.catalog_time == 0 ? std::nullopt : cell(keeper.backups),
+        cell(keeper.last_backup),
+        timestamp_cell(keeper.last_backup_stopped),
+        keeper.last_backup[0] == '\0' ? std::nullopt : cell(keeper.bad_pages),
+        cell(snapshot.backup_running),
+        cell(keeper.disk_free_bytes),
+        cell(keeper.disk_total_bytes),
+        cell(keeper.wal_bytes_per_second),
+        keeper.disk_seconds_left < 0 ? std::nullopt : seconds_cell(static_cast<double>(keeper.disk_seconds_left)),
+        timestamp_cell(keeper.catalog_time),
+    }};
+}
+
+Rows archiver_rows() {
+    (void)require_shared_state();
+    Snapshot snapshot;
+    take_snapshot(snapshot);
+    const SharedArchiver &archiver = snapshot.archiver;
+    const SharedKeeper &keeper = snapshot.keeper;
+    return {{
+        archiver.pid == 0 ? std::nullopt : cell(archiver.pid),
+        cell(archiver.archived),
+        cell(archiver.failed),
+        cell(archiver.let_go),
+        cell(archiver.last_file),
+        timestamp_cell(archiver.last_time),
+        cell(archiver.last_failed_file),
+        timestamp_cell(archiver.last_failed_time),
+        cell(archiver.last_error),
+        timestamp_cell(archiver.failing_since),
+        cell(archiver.in_flight),
+        cell(archiver.owed),
+        cell(keeper.queue_files),
+        cell(keeper.queue_bytes),
+        timestamp_cell(keeper.oldest_waiting),
+        cell(archiver.plain_bytes),
+        cell(archiver.stored_bytes),
+        cell(archiver.retries),
+        archiver.durable_timeline == 0 ? std::nullopt : cell(archiver.durable_timeline),
+        cell(Lsn{archiver.durable_lsn}),
+        timestamp_cell(archiver.reset_time),
+    }};
+}
+
+Row progress_row(const BackupSlot &slot, const char *id, const char *role) {
+    const BackupProgress &progress = slot.progress;
+    const uint64_t total = progress.bytes_total.load();
+    const uint64_t done = progress.bytes_done.load();
+    const double percent = total == 0 ? 0 : std::min(100.0, 100 * static_cast<double>(done) / static_cast<double>(total));
+    return {
+        cell(id),
+        cell(phase_name(progress.phase.load())),
+        slot.worker_pid == 0 ? std::nullopt : cell(slot.worker_pid),
+        cell(role),
+        cell(slot.automatic),
+        timestamp_cell(slot.requested_at),
+        timestamp_cell(slot.started_at),
+        total == 0 ? std::nullopt : cell(percent),
+        total == 0 ? std::nullopt : cell(total),
+        cell(done),
+        cell(progress.bytes_stored.load()),
+        cell(progress.files_total.load()),
+        cell(progress.files_done.load()),
+        cell(progress.tablespaces_total.load()),
+        cell(progress.tablespaces_done.load()),
+        cell(progress.bad_pages.load()),
+    };
+}
+
+Rows progress_rows() {
+    const SharedState &shared = require_shared_state();
+    Rows rows;
+    for (const BackupSlot &slot : shared.slots) {
+        bool live = false;
+        char id[sizeof slot.id] = "";
+        char role[sizeof slot.role] = "";
+        with_lock(LW_SHARED, [&](SharedState & /*state*/) noexcept {
+            live = slot.state == BackupState::kRequested || slot.state == BackupState::kRunning;
+            set_text(id, slot.id);
+            set_text(role, slot.role);
+        });
+        if (live)
+            rows.push_back(progress_row(slot, id, role));
+    }
+    return rows;
+}
+
+Rows repository_rows() {
+    (void)require_shared_state();
+    Rows rows;
+    for (unsigned i = 0; i < kMaxRepositories; ++i) {
+        SharedRepository entry;
+        bool there = false;
+        with_lock(LW_SHARED, [&](SharedState &shared) noexcept {
+            there = i < shared.repository_count;
+            memcpy(static_cast<void *>(&entry), &shared.repositories[i], sizeof entry);
+        });
+        if (!there)
+            break;
+        rows.push_back({cell(entry.url), cell(entry.id), cell(entry.failing_since == 0), cell(entry.backups),
+                        cell(entry.conditional_create), timestamp_cell(entry.last_ok),
+                        timestamp_cell(entry.failing_since), cell(entry.last_error)});
+    }
+    return rows;
+}
+
+} // namespace
+
+} // namespace pgvigil
+
+extern "C" {
+PG_FUNCTION_INFO_V1(pgv_read_status);
+PG_FUNCTION_INFO_V1(pgv_read_archiver);
+PG_FUNCTION_INFO_V1(pgv_read_progress);
+PG_FUNCTION_INFO_V1(pgv_read_repositories);
+
+Datum pgv_read_status(PG_FUNCTION_ARGS) {
+    return pgvigil::cpp_section([&] { return pgvigil::return_rows(fcinfo, pgvigil::status_rows()); });
+}
+Datum pgv_read_archiver(PG_FUNCTION_ARGS) {
+    return pgvigil::cpp_section([&] { return pgvigil::return_rows(fcinfo, pgvigil::archiver_rows()); });
+}
+Datum pgv_read_progress(PG_FUNCTION_ARGS) {
+    return pgvigil::cpp_section([&] { return pgvigil::return_rows(fcinfo, pgvigil::progress_rows()); });
+}
+Datum pgv_read_repositories(PG_FUNCTION_ARGS) {
+    return pgvigil::cpp_section([&] { return pgvigil::return_rows(fcinfo, pgvigil::repository_rows()); });
+}
+}
