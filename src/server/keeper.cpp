@@ -6,6 +6,7 @@
 #include "server/boundary.h"
 #include "server/catalog_watch.h"
 #include "server/disk_watch.h"
+#include "server/gap_recorder.h"
 #include "server/log_queue.h"
 #include "server/role_watch.h"
 #include "server/settings.h"

@@ -14,6 +14,7 @@ extern "C" {
 #include "catalog/pg_control.h"
 #include "commands/progress.h"
 #include "common/controldata_utils.h"
+#include "common/file_perm.h"
 #include "common/relpath.h"
 #include "fmgr.h"
 #include "funcapi.h"

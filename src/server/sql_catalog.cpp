@@ -9,6 +9,7 @@
 #include "server/waiting.h"
 
 #include "base/json.h"
+#include "base/time.h"
 #include "base/wal_name.h"
 #include "plan/recovery_windows.h"
 #include "repo/catalog.h"

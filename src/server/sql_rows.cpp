@@ -60,9 +60,9 @@ Datum return_rows(FunctionCallInfo fcinfo, const Rows &rows) {
 }
 
 std::string text_argument(FunctionCallInfo fcinfo, int number) {
-    char *text = nullptr;
-    pg_section([&]() noexcept { text = text_to_cstring(PG_GETARG_TEXT_PP(number)); });
-    return text;
+    char *value = nullptr;
+    pg_section([&]() noexcept { value = text_to_cstring(PG_GETARG_TEXT_PP(number)); });
+    return value;
 }
 
 } // namespace pgvigil

@@ -73,6 +73,15 @@ std::string ClusterLayout::tail_prefix() const {
     return root_ + "tail/";
 }
 
+std::string ClusterLayout::gaps_prefix() const {
+    return root_ + "gaps/";
+}
+
+std::string ClusterLayout::gap(std::string_view file, int64_t unix_ms) const {
+    (void)require_wal_name(file);
+    return gaps_prefix() + std::string(file) + "-" + compact_time(unix_ms) + ".json";
+}
+
 std::string ClusterLayout::data_prefix(std::string_view backup) const {
     return root_ + "data/" + std::string(backup) + "/";
 }

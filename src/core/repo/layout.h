@@ -35,6 +35,10 @@ class ClusterLayout {
     [[nodiscard]] std::string walindex_prefix() const;
     [[nodiscard]] std::string tail_prefix() const;
 
+    [[nodiscard]] std::string gaps_prefix() const; // gaps/
+    // gaps/<WAL file>-<when it was let go>.json (rules H1).
+    [[nodiscard]] std::string gap(std::string_view file, int64_t unix_ms) const;
+
     [[nodiscard]] std::string data_prefix(std::string_view backup) const;                 // data/<id>/
     [[nodiscard]] std::string pack(std::string_view backup, uint32_t number) const;       // data/<id>/<6 digits>
     [[nodiscard]] std::string files_prefix(std::string_view backup) const;                // files/<id>/

@@ -1,0 +1,36 @@
+// Keeps the answer to "may this server write?" current (rules C): claims the role where that is allowed, registers a
+// standby that really streams, and shows the rest to the operator. Threading: the keeper's main thread.
+#pragma once
+
+#include "server/server_facts.h"
+#include "server/settings.h"
+
+#include <functional>
+
+namespace pgvigil {
+
+class RoleWatch {
+  public:
+    static constexpr int64_t kPeriodMs = 30000;
+
+    // Settles the role and publishes it; throws where the stores cannot say.
+    void look(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop);
+    // The setting is empty.
+    void publish_off();
+    void settings_changed();
+
+    // Whether something happened that makes a new look worth while at once: a promotion, a file pgvigil.take_over.
+    [[nodiscard]] bool wants_look();
+    // Whether backups and documents may be written.
+    [[nodiscard]] bool may_write() const noexcept { return may_write_; }
+    // True once after the role was settled: the archiver may go on.
+    [[nodiscard]] bool just_settled() noexcept;
+
+  private:
+    bool may_write_ = false;
+    bool settled_ = false;
+    bool was_in_recovery_ = false;
+    bool known_recovery_ = false;
+};
+
+} // namespace pgvigil
