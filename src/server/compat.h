@@ -17,6 +17,7 @@ extern "C" {
 // 18 moved the process signal flags of SIGHUP and SIGTERM's companions; 19 no longer includes them by other headers.
 #include "utils/wait_event.h"
 #endif
+#include "replication/message.h"
 }
 
 namespace pgvigil::compat {
@@ -100,5 +101,13 @@ inline char *backup_stop(BackupRun *run) {
 #endif
 }
 
+// A WAL record without a meaning for anybody; 17 added the choice to flush it at once.
+inline void write_empty_record() {
+#if PG_VERSION_NUM >= 170000
+    (void)LogLogicalMessage("pgvigil", "", 0, false, false);
+#else
+    (void)LogLogicalMessage("pgvigil", "", 0, false);
+#endif
+}
 
 } // namespace pgvigil::compat
