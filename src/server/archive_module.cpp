@@ -80,10 +80,10 @@ void let_go(const ServerFacts &facts, const std::string &file, const char *reaso
     const char *name = file.c_str();
     const char *why = detail.c_str();
     pg_section([=]() noexcept {
-        ereport(WARNING, (errcode(ERRCODE_DATA_EXCEPTION),
-                          errmsg("pgvigil lets WAL file \"%s\" go without archiving it", name),
-                          errdetail_internal("%s", why),
-                          errhint("Recovery cannot pass this gap. A new full backup is made as soon as possible.")));
+        ereport(WARNING,
+                (errcode(ERRCODE_DATA_EXCEPTION), errmsg("pgvigil lets WAL file \"%s\" go without archiving it", name),
+                 errdetail_internal("%s", why),
+                 errhint("Recovery cannot pass this gap. A new full backup is made as soon as possible.")));
     });
 }
 

@@ -40,8 +40,8 @@ ArchiveSession::ArchiveSession(const Settings &settings, const std::function<boo
     writer_ = std::make_unique<OpenedWriter>(
         in_background([&](const CancelToken &cancel) { return open_as_writer(settings, facts, cancel); }, stop));
     checked_ms_ = boot_time_ms();
-    archiver_ = std::make_unique<WalArchiver>(options_for(settings, facts, *writer_), writer_->repositories,
-                                              process_log());
+    archiver_ =
+        std::make_unique<WalArchiver>(options_for(settings, facts, *writer_), writer_->repositories, process_log());
 }
 
 unsigned ArchiveSession::in_flight() const {

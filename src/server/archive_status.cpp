@@ -45,9 +45,8 @@ void status_archived(const std::string &file, const ArchiveSession &session) {
         set_text(archiver.last_file, name);
         archiver.last_time = GetCurrentTimestamp();
         archiver.failing_since = 0;
-        if (end != InvalidXLogRecPtr &&
-            (timeline > archiver.durable_timeline ||
-             (timeline == archiver.durable_timeline && end > archiver.durable_lsn))) {
+        if (end != InvalidXLogRecPtr && (timeline > archiver.durable_timeline ||
+                                         (timeline == archiver.durable_timeline && end > archiver.durable_lsn))) {
             archiver.durable_lsn = end;
             archiver.durable_timeline = timeline;
         }
@@ -86,9 +85,7 @@ void status_session_ended() {
     earlier.stored_bytes += latest.stored_bytes;
     earlier.retries += latest.retries;
     latest = {};
-    with_lock(LW_EXCLUSIVE, [](SharedState &shared) noexcept {
-        shared.archiver.in_flight = 0;
-    });
+    with_lock(LW_EXCLUSIVE, [](SharedState &shared) noexcept { shared.archiver.in_flight = 0; });
 }
 
 } // namespace pgvigil

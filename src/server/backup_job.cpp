@@ -65,8 +65,9 @@ BackupResult BackupJob::run() {
     progress_.phase = BackupPhase::kCommitting;
     report_progress(progress_);
     BackupResult result;
-    result.repositories = in_background(
-        [&](const CancelToken &cancel) { return backup_->commit(describe_backup(mode), cancel); }, [this] { return tick(); });
+    result.repositories =
+        in_background([&](const CancelToken &cancel) { return backup_->commit(describe_backup(mode), cancel); },
+                      [this] { return tick(); });
     progress_.phase = BackupPhase::kDone;
     report_progress(progress_);
     result.id = id_;

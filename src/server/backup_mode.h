@@ -22,7 +22,8 @@ class BackupMode {
     BackupMode(const BackupMode &) = delete;
     BackupMode &operator=(const BackupMode &) = delete;
 
-    // Ends backup mode and fills in the stop position and the label. On a standby the caller has read pg_control before.
+    // Ends backup mode and fills in the stop position and the label. On a standby the caller has read pg_control
+    // before.
     void stop();
 
     [[nodiscard]] Lsn start() const noexcept { return {run_.start}; }

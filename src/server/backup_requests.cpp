@@ -131,8 +131,9 @@ BackupReport BackupTicket::look() {
     BackgroundWorkerHandle *const handle = handle_;
     pg_section([&]() noexcept { status = GetBackgroundWorkerPid(handle, &pid); });
     if (status == BGWH_STOPPED || status == BGWH_POSTMASTER_DIED)
-        mark_failed(slot_, request_, Error(ErrorCode::kInternal, "the backup worker ended without a result")
-                                         .hint("The server log says why."));
+        mark_failed(
+            slot_, request_,
+            Error(ErrorCode::kInternal, "the backup worker ended without a result").hint("The server log says why."));
     BackupReport report;
     char id[sizeof(BackupSlot::id)] = "";
     const unsigned slot_number = slot_;

@@ -99,12 +99,13 @@ void log_damage(const BackupResult &result) {
     const char *id = result.id.c_str();
     const char *names = files.c_str();
     pg_section([=]() noexcept {
-        ereport(WARNING,
-                (errcode(ERRCODE_DATA_CORRUPTED),
-                 errmsg("backup %s holds %llu pages that do not match their checksum", id,
-                        static_cast<unsigned long long>(pages)),
-                 errdetail("Files (damaged pages): %s.", names),
-                 errhint("The pages were read twice. Restore these relations from an earlier backup, or check the disk.")));
+        ereport(
+            WARNING,
+            (errcode(ERRCODE_DATA_CORRUPTED),
+             errmsg("backup %s holds %llu pages that do not match their checksum", id,
+                    static_cast<unsigned long long>(pages)),
+             errdetail("Files (damaged pages): %s.", names),
+             errhint("The pages were read twice. Restore these relations from an earlier backup, or check the disk.")));
     });
 }
 
@@ -151,7 +152,12 @@ void serve_slot(unsigned number) {
         return;
     }
     reword(report);
-    if (!cpp_attempt([&] { process_log().flush(); publish_end(&report); }, second))
+    if (!cpp_attempt(
+            [&] {
+                process_log().flush();
+                publish_end(&report);
+            },
+            second))
         warn(second, "could not report a backup's end");
     warn(report, "pgvigil backup failed");
 }

@@ -125,8 +125,10 @@ CatalogSummary refresh_catalog(const Settings &settings, const ServerFacts &fact
         in_background([&](const CancelToken &cancel) { return read_all(settings, facts, cancel); }, stop);
     publish_repositories(readings);
     CatalogSummary summary;
-    const auto usable = std::find_if(readings.begin(), readings.end(), [](const Reading &r) { return r.catalog.has_value(); });
-    const bool all_known = std::none_of(readings.begin(), readings.end(), [](const Reading &r) { return r.problem.has_value(); });
+    const auto usable =
+        std::find_if(readings.begin(), readings.end(), [](const Reading &r) { return r.catalog.has_value(); });
+    const bool all_known =
+        std::none_of(readings.begin(), readings.end(), [](const Reading &r) { return r.problem.has_value(); });
     if (usable != readings.end()) {
         publish_catalog(*usable);
         summary.backups = static_cast<uint32_t>(usable->catalog->backups.size());

@@ -11,9 +11,9 @@
 namespace pgvigil {
 
 struct CatalogSummary {
-    bool readable = false;     // at least one repository was read
-    uint32_t backups = 0;      // of the first readable repository
-    Lsn last_full_start;       // of the newest full backup; invalid when there is none
+    bool readable = false; // at least one repository was read
+    uint32_t backups = 0;  // of the first readable repository
+    Lsn last_full_start;   // of the newest full backup; invalid when there is none
 };
 
 // Publishes to shared memory. Throws only what cannot be shown per repository.

@@ -82,8 +82,8 @@ inline void backup_start(BackupRun *run, const char *label, bool fast) {
     run->start_timeline = run->state->starttli;
 #else
     run->label = makeStringInfo();
-    run->start = do_pg_backup_start(label, fast, &run->start_timeline, run->label, &run->tablespaces,
-                                    run->tablespace_map);
+    run->start =
+        do_pg_backup_start(label, fast, &run->start_timeline, run->label, &run->tablespaces, run->tablespace_map);
 #endif
 }
 

@@ -41,7 +41,7 @@ void DiskWatch::update_rate(Lsn wal_end) {
 void DiskWatch::look(const ServerFacts &facts) {
     update_rate(facts.wal_end);
     const WalQueue queue = measure_queue(facts.wal_directory, facts.wal_segment_size);
-    struct statvfs status {};
+    struct statvfs status{};
     if (::statvfs(facts.wal_directory.c_str(), &status) != 0)
         throw system_error("could not examine the file system of \"" + facts.wal_directory + "\"", errno);
     const uint64_t free_bytes = uint64_t{status.f_bavail} * status.f_frsize;
@@ -72,18 +72,18 @@ void DiskWatch::warn_if_filling(uint64_t free_bytes, int64_t seconds_left, uint6
     if (warned_ms_ != 0 && now - warned_ms_ < kWarnEveryMs)
         return;
     warned_ms_ = now;
-    const std::string detail =
-        std::to_string(queue_bytes / kMiB) + " MB of WAL wait for the archive, " + std::to_string(free_bytes / kMiB) +
-        " MB are free" +
-        (seconds_left < 0 ? std::string()
-                          : ", enough for about " + std::to_string(seconds_left / 60) + " minutes at the current rate") +
-        ".";
+    const std::string detail = std::to_string(queue_bytes / kMiB) + " MB of WAL wait for the archive, " +
+                               std::to_string(free_bytes / kMiB) + " MB are free" +
+                               (seconds_left < 0 ? std::string()
+                                                 : ", enough for about " + std::to_string(seconds_left / 60) +
+                                                       " minutes at the current rate") +
+                               ".";
     const char *text = detail.c_str();
     pg_section([=]() noexcept {
-        ereport(WARNING, (errcode(ERRCODE_DISK_FULL), errmsg("the disk of pg_wal is filling up"),
-                          errdetail_internal("%s", text),
-                          errhint("PostgreSQL stops when it is full. pgv_archiver shows why WAL is not archived; "
-                                  "pgvigil.archive_queue_max sets a limit at which WAL is let go.")));
+        ereport(WARNING,
+                (errcode(ERRCODE_DISK_FULL), errmsg("the disk of pg_wal is filling up"), errdetail_internal("%s", text),
+                 errhint("PostgreSQL stops when it is full. pgv_archiver shows why WAL is not archived; "
+                         "pgvigil.archive_queue_max sets a limit at which WAL is let go.")));
     });
 }
 

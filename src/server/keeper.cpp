@@ -172,7 +172,8 @@ void Keeper::start_due_backup() {
     BackupRequest request;
     request.automatic = true;
     request.role = "pgvigil";
-    request.annotations = catalog_.backups == 0 ? R"({"pgvigil.reason":"first backup"})" : R"({"pgvigil.reason":"gap"})";
+    request.annotations =
+        catalog_.backups == 0 ? R"({"pgvigil.reason":"first backup"})" : R"({"pgvigil.reason":"gap"})";
     ticket_.emplace(request);
 }
 

@@ -2,8 +2,8 @@
 // It stands first because postgres.h replaces printf and friends by macros, which the C++ headers take back again.
 #pragma once
 
-// A server without translations defines gettext() and its kin as macros, which the C library's own header, brought in by
-// C++ headers later on, would trip over.
+// A server without translations defines gettext() and its kin as macros, which the C library's own header, brought in
+// by C++ headers later on, would trip over.
 #include <libintl.h>
 
 extern "C" {

@@ -18,8 +18,8 @@
 namespace pgvigil {
 
 struct OpenedStore {
-    std::string url;                          // normalised
-    std::shared_ptr<ObjectStore> store;       // null where the URL cannot be used
+    std::string url;                            // normalised
+    std::shared_ptr<ObjectStore> store;         // null where the URL cannot be used
     std::optional<RepositoryDocument> document; // none: the store is empty, or `problem` says why
     std::optional<Error> problem;
 };
@@ -29,9 +29,8 @@ struct OpenedStore {
                                                    const CancelToken &cancel);
 
 // Those that hold a repository, for reading; throws the first problem when there is none at all.
-[[nodiscard]] std::vector<std::shared_ptr<Repository>> open_for_reading(const Settings &settings,
-                                                                        const ServerFacts &facts,
-                                                                        const CancelToken &cancel);
+[[nodiscard]] std::vector<std::shared_ptr<Repository>>
+open_for_reading(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel);
 
 // The error for an empty pgvigil.repository.
 [[nodiscard]] Error no_repository_error();

@@ -102,7 +102,8 @@ bool check_skipped_file(char **value, void ** /*extra*/, GucSource /*source*/) {
     return accept([value] {
         if (**value != '\0' && !parse_wal_file_name(*value))
             throw Error(ErrorCode::kInvalidArgument, "\"" + std::string(*value) + "\" is not the name of a WAL file")
-                .detail("Expected a name as it stands in pg_wal, such as 000000010000000000000001, or an empty string.");
+                .detail(
+                    "Expected a name as it stands in pg_wal, such as 000000010000000000000001, or an empty string.");
     });
 }
 
@@ -132,8 +133,9 @@ void define_where() {
                   check_required);
     define_int("pgvigil.request_timeout", "A request to a store that moves no byte for this long is given up.", nullptr,
                &request_timeout_s, 30, 1, 3600, GUC_UNIT_S);
-    define_int("pgvigil.retry_timeout", "How long a failing request to a store is tried again before it counts as failed.",
-               nullptr, &retry_for_s, 60, 0, 3600, GUC_UNIT_S);
+    define_int("pgvigil.retry_timeout",
+               "How long a failing request to a store is tried again before it counts as failed.", nullptr,
+               &retry_for_s, 60, 0, 3600, GUC_UNIT_S);
 }
 
 void define_archiving() {

@@ -21,9 +21,9 @@ struct Settings {
     Compression compression;
     unsigned archive_look_ahead = 8;
     unsigned backup_threads = 2;
-    uint64_t max_rate = 0;    // bytes a second; 0 = no limit
-    unsigned required = 0;    // repositories; 0 = all
-    uint64_t queue_max = 0;   // bytes; 0 = off
+    uint64_t max_rate = 0;  // bytes a second; 0 = no limit
+    unsigned required = 0;  // repositories; 0 = all
+    uint64_t queue_max = 0; // bytes; 0 = off
     std::chrono::milliseconds request_timeout{30000};
     std::chrono::milliseconds retry_for{60000};
 

@@ -60,6 +60,7 @@ struct SharedWriter {
     TimeLineID epoch_timeline;
     XLogRecPtr epoch_start;
     TimestampTz checked_at;
+    uint64_t decisions; // counts what operators have decided
     char message[kTextBytes];
     char hint[kTextBytes];
 };
@@ -78,9 +79,9 @@ struct SharedKeeper {
     int pid;
     Latch *latch;
     TimestampTz last_cycle;
-    bool shutting_down;      // the postmaster is ending its workers: nobody waits long any more
-    bool catalog_requested;  // something changed: read the catalog again soon
-    bool full_requested;     // a gap was recorded: a full backup is due
+    bool shutting_down;     // the postmaster is ending its workers: nobody waits long any more
+    bool catalog_requested; // something changed: read the catalog again soon
+    bool full_requested;    // a gap was recorded: a full backup is due
     bool first_backup_tried;
     char last_error[kTextBytes];
     TimestampTz last_error_time;

@@ -28,7 +28,8 @@ std::string json_of(const std::vector<PageDamage> &damage) {
 std::string json_of(const std::map<std::string, std::string> &annotations) {
     std::string text = "{";
     for (const auto &[name, value] : annotations)
-        text += (text.size() > 1 ? "," : "") + Json(name).dump(-1, ' ', false, Json::error_handler_t::replace) + ":" + value;
+        text += (text.size() > 1 ? "," : "") + Json(name).dump(-1, ' ', false, Json::error_handler_t::replace) + ":" +
+                value;
     return text + "}";
 }
 
@@ -86,7 +87,8 @@ void add_ranges(Rows &rows, const std::string &repository, const Catalog &catalo
 
 void add_windows(Rows &rows, const std::string &repository, const Catalog &catalog) {
     for (const RecoveryWindow &window : recovery_windows(catalog, nullptr)) {
-        const Cell end = window.to_us ? Cell(postgres_time_us(*window.to_us)) : unix_ms_cell(window.stored_ms.value_or(0));
+        const Cell end =
+            window.to_us ? Cell(postgres_time_us(*window.to_us)) : unix_ms_cell(window.stored_ms.value_or(0));
         rows.push_back({cell(repository), cell(window.timeline), unix_ms_cell(window.from_ms), end,
                         cell(window.from_lsn), cell(window.to_lsn), text_array_cell(window.backups)});
     }
@@ -125,9 +127,11 @@ Datum pgv_read_backups(PG_FUNCTION_ARGS) {
     });
 }
 Datum pgv_read_wal_ranges(PG_FUNCTION_ARGS) {
-    return pgvigil::cpp_section([&] { return pgvigil::return_rows(fcinfo, pgvigil::catalog_rows(pgvigil::add_ranges)); });
+    return pgvigil::cpp_section(
+        [&] { return pgvigil::return_rows(fcinfo, pgvigil::catalog_rows(pgvigil::add_ranges)); });
 }
 Datum pgv_read_recovery_windows(PG_FUNCTION_ARGS) {
-    return pgvigil::cpp_section([&] { return pgvigil::return_rows(fcinfo, pgvigil::catalog_rows(pgvigil::add_windows)); });
+    return pgvigil::cpp_section(
+        [&] { return pgvigil::return_rows(fcinfo, pgvigil::catalog_rows(pgvigil::add_windows)); });
 }
 }

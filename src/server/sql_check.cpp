@@ -34,10 +34,11 @@ void check_settings(Rows &rows, const Settings &settings) {
     const std::string library = XLogArchiveLibrary;
     check_setting(rows, "archive_library", library == "pgvigil", library.empty() ? "empty" : library, "pgvigil");
     check_setting(rows, "shared_preload_libraries", shared_state() != nullptr,
-                  shared_state() != nullptr ? "pgvigil is loaded at server start" : "pgvigil is not loaded at server start",
+                  shared_state() != nullptr ? "pgvigil is loaded at server start"
+                                            : "pgvigil is not loaded at server start",
                   "pgvigil in the list, and a restart");
-    check_setting(rows, "wal_level", wal_level >= WAL_LEVEL_REPLICA, wal_level >= WAL_LEVEL_REPLICA ? "sufficient" : "minimal",
-                  "replica or logical");
+    check_setting(rows, "wal_level", wal_level >= WAL_LEVEL_REPLICA,
+                  wal_level >= WAL_LEVEL_REPLICA ? "sufficient" : "minimal", "replica or logical");
     check_setting(rows, "full_page_writes", fullPageWrites, fullPageWrites ? "on" : "off", "on");
     const size_t count = settings.repositories.size();
     check_setting(rows, "pgvigil.repository", count != 0,

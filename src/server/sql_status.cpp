@@ -103,8 +103,7 @@ Rows status_rows() {
     const Lsn end = facts.wal_end;
     const bool known = durable.is_valid() && !facts.in_recovery;
     const TimestampTz now = GetCurrentTimestamp();
-    const double lag =
-        keeper.oldest_waiting == 0 ? 0 : static_cast<double>(now - keeper.oldest_waiting) / 1000000;
+    const double lag = keeper.oldest_waiting == 0 ? 0 : static_cast<double>(now - keeper.oldest_waiting) / 1000000;
     return {{
         cell(problem.empty()),
         problem.empty() ? Cell("recoverable") : Cell(problem),
@@ -175,7 +174,8 @@ Row progress_row(const BackupSlot &slot, const char *id, const char *role) {
     const BackupProgress &progress = slot.progress;
     const uint64_t total = progress.bytes_total.load();
     const uint64_t done = progress.bytes_done.load();
-    const double percent = total == 0 ? 0 : std::min(100.0, 100 * static_cast<double>(done) / static_cast<double>(total));
+    const double percent =
+        total == 0 ? 0 : std::min(100.0, 100 * static_cast<double>(done) / static_cast<double>(total));
     return {
         cell(id),
         cell(phase_name(progress.phase.load())),

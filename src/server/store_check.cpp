@@ -93,8 +93,8 @@ class StoreCheck {
 
     Outcome compare_clocks() {
         const int64_t apart = store_.clock_ms(cancel_) - unix_time_ms();
-        const std::string detail = "the store's clock is " + std::to_string(std::llabs(apart)) + " ms " +
-                                   (apart < 0 ? "behind" : "ahead");
+        const std::string detail =
+            "the store's clock is " + std::to_string(std::llabs(apart)) + " ms " + (apart < 0 ? "behind" : "ahead");
         return {std::llabs(apart) <= kClockLimitMs, detail};
     }
 
@@ -131,7 +131,7 @@ std::vector<StoreFinding> check_stores(const Settings &settings, const ServerFac
         finding.check = "repository";
         finding.repository = opened.store ? opened.store->display_name() : opened.url;
         finding.ok = opened.document.has_value();
-        finding.detail = opened.problem ? opened.problem->message()
+        finding.detail = opened.problem    ? opened.problem->message()
                          : opened.document ? "id " + to_string(opened.document->id)
                                            : "the store is empty: the first WAL file or backup creates the repository";
         findings.push_back(finding);

@@ -74,7 +74,7 @@ WalQueue measure_queue(const std::string &wal_directory, uint64_t segment_size) 
         if (oldest.empty() || archives_before(name, std::string_view(oldest).substr(oldest.rfind('/') + 1)))
             oldest = status.substr(0, status.size() - kReady.size());
     });
-    struct stat status {};
+    struct stat status{};
     if (!oldest.empty() && ::stat((oldest + std::string(kReady)).c_str(), &status) == 0)
         queue.oldest_unix_s = status.st_mtime;
     return queue;

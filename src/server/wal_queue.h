@@ -23,8 +23,8 @@ struct ArchiveOrder {
 
 struct WalQueue {
     uint64_t files = 0;
-    uint64_t bytes = 0;           // segments count with their full size
-    int64_t oldest_unix_s = 0;    // when the oldest became ready; 0 when none waits
+    uint64_t bytes = 0;        // segments count with their full size
+    int64_t oldest_unix_s = 0; // when the oldest became ready; 0 when none waits
 };
 [[nodiscard]] WalQueue measure_queue(const std::string &wal_directory, uint64_t segment_size);
 

@@ -58,7 +58,8 @@ std::vector<std::string> missing_segments(const Repository &repository, const Wa
 
 void wait_until_stored(const std::vector<std::shared_ptr<Repository>> &repositories, const WalNeed &need,
                        std::chrono::milliseconds timeout, const CancelToken &cancel) {
-    const size_t wanted = need.required == 0 ? repositories.size() : std::min<size_t>(need.required, repositories.size());
+    const size_t wanted =
+        need.required == 0 ? repositories.size() : std::min<size_t>(need.required, repositories.size());
     const int64_t deadline = boot_time_ms() + timeout.count();
     std::chrono::milliseconds pause = kFirstPause;
     for (;;) {

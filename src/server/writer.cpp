@@ -34,4 +34,14 @@ OpenedWriter open_for_backup(const Settings &settings, const ServerFacts &facts,
 
 void check_still_writer(const OpenedWriter & /*writer*/, const CancelToken & /*cancel*/) {}
 
+uint64_t take_over(const Settings &settings, const ServerFacts &facts, const std::string & /*reason*/,
+                   const CancelToken &cancel) {
+    return open_as_writer(settings, facts, cancel).epoch;
+}
+
+std::vector<std::shared_ptr<Repository>> accept_repositories(const Settings &settings, const ServerFacts &facts,
+                                                             const CancelToken &cancel) {
+    return open_as_writer(settings, facts, cancel).repositories;
+}
+
 } // namespace pgvigil

@@ -23,10 +23,18 @@ struct OpenedWriter {
 };
 
 // For archiving: this server must be the writer. Throws kNotWriter, kForeign, or what the stores throw.
-[[nodiscard]] OpenedWriter open_as_writer(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel);
+[[nodiscard]] OpenedWriter open_as_writer(const Settings &settings, const ServerFacts &facts,
+                                          const CancelToken &cancel);
 // For a backup: the writer, or a standby of it.
-[[nodiscard]] OpenedWriter open_for_backup(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel);
+[[nodiscard]] OpenedWriter open_for_backup(const Settings &settings, const ServerFacts &facts,
+                                           const CancelToken &cancel);
 // Throws kNotWriter when another server has taken over since.
 void check_still_writer(const OpenedWriter &writer, const CancelToken &cancel);
+// Makes this server the writer: the next epoch in every repository. Returns its number.
+[[nodiscard]] uint64_t take_over(const Settings &settings, const ServerFacts &facts, const std::string &reason,
+                                 const CancelToken &cancel);
+// Makes the repositories that are there, and new ones, known to this server; returns them.
+[[nodiscard]] std::vector<std::shared_ptr<Repository>>
+accept_repositories(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel);
 
 } // namespace pgvigil
