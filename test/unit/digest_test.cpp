@@ -30,6 +30,15 @@ TEST(Digest, Md5OfRfc1321) {
     EXPECT_EQ(to_hex(md5(as_view("message digest"))), "f96b697d7cb7938d525a2f31aaf161d0");
 }
 
+TEST(Digest, BothAtOnceAreEachItself) {
+    for (const size_t size : {size_t{0}, size_t{100}, kMiB, 3 * kMiB + 1}) {
+        const Bytes bytes(size, std::byte{0x5a});
+        const BothDigests both = sha256_and_md5(bytes);
+        EXPECT_EQ(both.sha256, sha256(bytes));
+        EXPECT_EQ(both.md5, md5(bytes));
+    }
+}
+
 TEST(Digest, Base64HasOneFormOnly) {
     for (const auto &[plain, encoded] :
          {std::pair{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}}) {

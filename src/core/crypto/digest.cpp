@@ -1,10 +1,13 @@
 #include "crypto/digest.h"
 
 #include "base/error.h"
+#include "base/signal_mask.h"
 
+#include <future>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <system_error>
 
 namespace pgvigil {
 
@@ -85,6 +88,22 @@ Md5Digest md5(ByteView bytes) {
     if (EVP_Digest(bytes.data(), bytes.size(), raw(digest.data()), nullptr, md5_algorithm(), nullptr) != 1)
         fail("MD5");
     return digest;
+}
+
+BothDigests sha256_and_md5(ByteView bytes) {
+    // Below this a thread costs more than it saves.
+    constexpr size_t kWorthAThread = kMiB;
+    std::future<Md5Digest> other;
+    if (bytes.size() >= kWorthAThread) {
+        const SignalsBlocked blocked;
+        try {
+            other = std::async(std::launch::async, [bytes] { return md5(bytes); });
+        } catch (const std::system_error &) {
+            // No thread to be had: one after the other, then.
+        }
+    }
+    const Sha256Digest first = sha256(bytes);
+    return {first, other.valid() ? other.get() : md5(bytes)};
 }
 
 Sha256Digest hmac_sha256(ByteView key, ByteView bytes) {

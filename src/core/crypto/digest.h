@@ -38,6 +38,14 @@ class Sha256 {
 
 [[nodiscard]] Sha256Digest sha256(ByteView bytes);
 [[nodiscard]] Md5Digest md5(ByteView bytes);
+
+struct BothDigests {
+    Sha256Digest sha256;
+    Md5Digest md5;
+};
+// Both of the same bytes; of many bytes at the same time, on a second thread.
+[[nodiscard]] BothDigests sha256_and_md5(ByteView bytes);
+
 [[nodiscard]] Sha256Digest hmac_sha256(ByteView key, ByteView bytes);
 
 // Standard alphabet with padding, one line.

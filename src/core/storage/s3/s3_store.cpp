@@ -54,12 +54,17 @@ bool S3Store::is_absent(const HttpResponse &response, const std::string &what) c
 
 HttpResponse S3Store::put(const PutRequest &request, const std::string &what, bool conditional,
                           const CancelToken &cancel) {
+    BothDigests digests;
+    if (request.sha256 != nullptr)
+        digests = {*request.sha256, md5(request.body)};
+    else
+        digests = sha256_and_md5(request.body);
     S3Call call{.method = "PUT",
                 .bucket_key = bucket_key(request.key),
                 .query = {},
-                .headers = {{"content-md5", to_base64(md5(request.body))}},
+                .headers = {{"content-md5", to_base64(digests.md5)}},
                 .body = request.body,
-                .sha256 = request.sha256,
+                .sha256 = &digests.sha256,
                 .what = what,
                 .accepted = {}};
     if (request.role == ObjectRole::kPack && !url_.storage_class.empty())
