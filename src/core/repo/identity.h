@@ -36,6 +36,8 @@ struct Identity {
     std::vector<AcceptedRepository> repositories;
     // The epoch this server last wrote in; 0 when it never was the writer.
     uint64_t held_epoch = 0;
+    // An epoch this server set out to claim in several repositories; 0 once all of them have it.
+    uint64_t pending_epoch = 0;
     // Set while this server is a standby that really streams from the writer: the epoch and timeline it saw then. Only
     // such a server may take the next epoch at its promotion (rules C3).
     bool registered_standby = false;
