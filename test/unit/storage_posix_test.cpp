@@ -96,6 +96,12 @@ TEST_F(PosixStoreTest, TemporaryFilesAreInvisibleAndHarmless) {
     // A directory with nothing but leftovers has no objects.
     EXPECT_TRUE(store->remove({"d/key", "d/key2"}, never_).empty());
     EXPECT_TRUE(store->list({.directories = true}, never_).directories.empty());
+    EXPECT_TRUE(fs::exists(path("repo/d/.pgvigil-tmp-0123")));
+    // A day later nobody can be writing it any more.
+    fs::last_write_time(path("repo/d/.pgvigil-tmp-0123"), fs::file_time_type::clock::now() - std::chrono::hours(25));
+    ASSERT_EQ(put(*store, "d/key", "x"), PutOutcome::kStored);
+    EXPECT_TRUE(store->remove({"d/key"}, never_).empty());
+    EXPECT_FALSE(fs::exists(path("repo/d")));
 }
 
 TEST_F(PosixStoreTest, NoTemporaryFileIsLeftBehind) {

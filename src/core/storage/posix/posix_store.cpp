@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/sysmacros.h>
@@ -44,6 +45,24 @@ bool same_file(const struct stat &one, const struct stat &other) noexcept {
 
 bool is_absent(int error_number) noexcept {
     return error_number == ENOENT || error_number == ENOTDIR || error_number == ENAMETOOLONG;
+}
+
+// Temporary files so old that nobody can be writing them any more.
+void remove_stale_files(const FileHandle &root, const std::string &directory) noexcept {
+    constexpr int64_t kStaleMs = int64_t{24} * 3600 * 1000;
+    FileHandle own = open_at(root.get(), directory, O_RDONLY | O_DIRECTORY);
+    DIR *stream = own ? fdopendir(own.get()) : nullptr;
+    if (stream == nullptr)
+        return;
+    const int descriptor = own.release();
+    while (const dirent *entry = readdir(stream)) { // NOLINT(concurrency-mt-unsafe): a stream of this thread's own
+        struct stat status = {};
+        if (std::string_view(entry->d_name).starts_with(kTemporaryPrefix) &&
+            fstatat(descriptor, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            modified_ms(status) < unix_time_ms() - kStaleMs)
+            unlinkat(descriptor, entry->d_name, 0);
+    }
+    closedir(stream);
 }
 
 std::pair<std::string_view, std::string> split_key(std::string_view key) {
@@ -278,7 +297,13 @@ std::optional<ObjectInfo> PosixStore::head(std::string_view key, const CancelTok
 
 void PosixStore::remove_empty_parents(const FileHandle &root, std::string_view key) noexcept {
     for (size_t slash = key.rfind('/'); slash != std::string_view::npos; slash = key.rfind('/', slash - 1)) {
-        if (unlinkat(root.get(), std::string(key.substr(0, slash)).c_str(), AT_REMOVEDIR) != 0 || slash == 0)
+        const std::string directory(key.substr(0, slash));
+        if (unlinkat(root.get(), directory.c_str(), AT_REMOVEDIR) == 0)
+            continue;
+        if (errno != ENOTEMPTY && errno != EEXIST)
+            return;
+        remove_stale_files(root, directory);
+        if (unlinkat(root.get(), directory.c_str(), AT_REMOVEDIR) != 0)
             return;
     }
 }

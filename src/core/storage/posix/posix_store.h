@@ -3,7 +3,8 @@
 // An object is written to a temporary file beside its place, synced, and given its name by link(2), which never
 // replaces anything; then the directory, and every directory created on the way, is synced. A file system without hard
 // links is used with renameat2(RENAME_NOREPLACE), one without either is refused. Temporary files are invisible to
-// readers; those that a crash left behind are harmless, and go with the directory's last object.
+// readers; those that a crash left behind are harmless, and go with the directory's last object once they are a day
+// old.
 //
 // Unlike an object store, a key cannot lie below another key ("a" and "a/b"): kIo.
 // A directory that everyone may write to is refused, one that the group may write to is warned about once.

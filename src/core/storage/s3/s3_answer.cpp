@@ -127,13 +127,16 @@ S3Failure read_failure(const HttpResponse &response) {
     failure.status = response.status;
     failure.request_id = response.header("x-amz-request-id");
     failure.region = response.header("x-amz-bucket-region");
+    if (const auto time = parse_http_date(response.header("date")))
+        failure.server_time = iso_time_ms(*time);
     pugi::xml_document document;
     if (!document.load_buffer(response.body.data(), response.body.size()))
         return failure;
     const pugi::xml_node error = document.child("Error");
     failure.code = error.child_value("Code");
     failure.message = error.child_value("Message");
-    failure.server_time = error.child_value("ServerTime");
+    if (const pugi::xml_node time = error.child("ServerTime"))
+        failure.server_time = time.child_value();
     if (failure.request_id.empty())
         failure.request_id = error.child_value("RequestId");
     if (failure.region.empty())

@@ -19,7 +19,7 @@ struct S3Failure {
     std::string message;
     std::string request_id;
     std::string region;      // the bucket's, where the server names it
-    std::string server_time; // where the server compares clocks
+    std::string server_time; // when it answered
 };
 
 // What was being done, for messages: `could not <what>: …`.

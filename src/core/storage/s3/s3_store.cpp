@@ -220,7 +220,7 @@ S3Listing S3Store::list_bucket(const ListRequest &request, const std::string &af
                           {"max-keys", std::to_string(std::min(request.limit, kBatch))}},
                 .headers = {},
                 .body = {},
-                .what = fmt::format("list \"{}\" in \"{}\"", request.prefix, name_),
+                .what = request.prefix.empty() ? fmt::format("list \"{}\"", name_) : what("list", request.prefix),
                 .accepted = {}};
     if (const std::string prefix = bucket_key(request.prefix); !prefix.empty())
         call.query.emplace_back("prefix", prefix);
