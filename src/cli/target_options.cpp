@@ -106,7 +106,8 @@ Planned make_plan(const std::vector<std::shared_ptr<Repository>> &repositories, 
                 log.emit(LogLevel::kWarning, document.message, {});
             RepositoryWalFacts facts(*repository, planned.catalog.segment_size, cancel);
             planned.plan = plan_restore(planned.catalog, request, facts);
-            planned.goes_on = wal_goes_on(planned.catalog, planned.plan);
+            const bool to_the_end = planned.plan.to_planned_end || std::holds_alternative<LatestTarget>(request.target);
+            planned.goes_on = to_the_end && wal_goes_on(planned.catalog, planned.plan);
             return planned;
         } catch (const Error &error) {
             if (error.code() == ErrorCode::kCancelled)

@@ -65,6 +65,15 @@ TEST_F(WalGet, the_end_is_absent_a_gap_is_an_error) {
     EXPECT_EQ(files(), 0U);
 }
 
+TEST_F(WalGet, a_timeline_without_its_history_is_a_gap_but_for_the_first) {
+    use_repositories(1);
+    archive_into(0, kFirst);
+    archive_into(0, "000000020000000000000002");
+    EXPECT_EQ(get(request("00000001.history")), std::nullopt);
+    EXPECT_EQ(get(request("00000003.history")), std::nullopt);
+    EXPECT_EQ(error_of([&] { return get(request("00000002.history")); }).code(), ErrorCode::kNotFound);
+}
+
 TEST_F(WalGet, waits_for_a_gap_to_be_filled) {
     use_repositories(1);
     archive_into(0, kThird);
