@@ -22,8 +22,8 @@ struct RecoveryWindow {
     std::vector<std::string> backups; // usable in it, ascending
 };
 
-// How far a restore of `backup` can replay along the path: the archive's contiguous WAL, or what the backup itself brings
-// (rules E6). Less than its stop when it cannot be made consistent.
+// How far a restore of `backup` can replay along the path: the archive's contiguous WAL, or what the backup itself
+// brings (rules E6). Less than its stop when it cannot be made consistent.
 [[nodiscard]] Reach usable_reach(const Catalog &catalog, const TimelinePath &path, const CommitDocument &backup);
 
 // Ascending by timeline and position. Without times (`to_us`) when `facts` is null.

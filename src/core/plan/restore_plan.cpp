@@ -56,8 +56,8 @@ class Planner {
         if (catalog_.backups.empty()) {
             Error error(ErrorCode::kNotFound, "the repository has no backup of this cluster");
             if (!catalog_.unreadable.empty())
-                throw std::move(error).detail("\"" + catalog_.unreadable.front().key + "\" cannot be read: " +
-                                              catalog_.unreadable.front().message + ".");
+                throw std::move(error).detail("\"" + catalog_.unreadable.front().key +
+                                              "\" cannot be read: " + catalog_.unreadable.front().message + ".");
             throw std::move(error).hint("Take one with SELECT pgv_backup_now().");
         }
         if (!request_.backup.empty() && catalog_.backup(request_.backup) == nullptr)
@@ -187,19 +187,24 @@ class Planner {
         plan.path = candidate.path;
         plan.wal_from = candidate.backup->start_lsn;
         plan.consistent_at = candidate.backup->stop_lsn;
-        plan.wal_to = std::holds_alternative<ImmediateTarget>(request_.target) ? candidate.backup->stop_lsn
-                                                                               : candidate.reach.end;
+        plan.wal_to =
+            std::holds_alternative<ImmediateTarget>(request_.target) ? candidate.backup->stop_lsn : candidate.reach.end;
         if (const auto *lsn = std::get_if<LsnTarget>(&request_.target); lsn != nullptr && !settings.to_planned_end)
             plan.wal_to = lsn->lsn;
         if (catalog_.segment_size != 0)
-            plan.wal_segments = segment_before(std::max(plan.wal_to, Lsn{plan.wal_from.value + 1}), catalog_.segment_size) -
-                                segment_of(plan.wal_from, catalog_.segment_size) + 1;
+            plan.wal_segments =
+                segment_before(std::max(plan.wal_to, Lsn{plan.wal_from.value + 1}), catalog_.segment_size) -
+                segment_of(plan.wal_from, catalog_.segment_size) + 1;
         plan.target_setting = settings.name;
         plan.target_value = settings.value;
         plan.inclusive = request_.inclusive;
         plan.to_planned_end = settings.to_planned_end;
-        plan.window = {candidate.reach.timeline,   candidate.backup->stop_lsn, candidate.reach.end,
-                       candidate.backup->stopped_ms, std::nullopt,              stored_ms(candidate),
+        plan.window = {candidate.reach.timeline,
+                       candidate.backup->stop_lsn,
+                       candidate.reach.end,
+                       candidate.backup->stopped_ms,
+                       std::nullopt,
+                       stored_ms(candidate),
                        {candidate.backup->id}};
         return plan;
     }

@@ -76,7 +76,8 @@ Reach contiguous_reach(const Catalog &catalog, const TimelinePath &path, Lsn fro
             break;
         // A whole run at once, up to where the next timeline takes over.
         uint64_t last = end_of_run(catalog, owner, segment);
-        const auto step = std::find_if(path.begin(), path.end(), [owner](const auto &s) { return s.timeline == owner; });
+        const auto step =
+            std::find_if(path.begin(), path.end(), [owner](const auto &s) { return s.timeline == owner; });
         if (step->end.is_valid())
             last = std::max(segment, std::min(last, segment_of(step->end, size) - 1));
         segment = last + 1;

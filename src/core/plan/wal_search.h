@@ -1,5 +1,5 @@
-// Looking for facts along a timeline path: the last transaction before a position, the place of a transaction or restore point.
-// Asks the WalFactsSource in batches, so that it can read ahead.
+// Looking for facts along a timeline path: the last transaction before a position, the place of a transaction or
+// restore point. Asks the WalFactsSource in batches, so that it can read ahead.
 #pragma once
 
 #include "plan/timeline_path.h"
@@ -16,8 +16,8 @@ class WalSearch {
     WalSearch(const TimelinePath &path, uint64_t segment_size, WalFactsSource &source)
         : path_(path), segment_size_(segment_size), source_(source) {}
 
-    // The latest time at which a transaction ended in [from, to), µs since 1970; nullopt when none did, or none within the
-    // last kMaxSegmentsBack segments.
+    // The latest time at which a transaction ended in [from, to), µs since 1970; nullopt when none did, or none within
+    // the last kMaxSegmentsBack segments.
     [[nodiscard]] std::optional<int64_t> last_transaction_us(Lsn from, Lsn to);
     // The end of the last complete record before `to`; `to` itself when nothing says better.
     [[nodiscard]] Lsn end_of_records(Lsn from, Lsn to);

@@ -37,7 +37,8 @@ std::string_view document_name(std::string_view key) {
     return name;
 }
 
-// Reads every document under `prefix` with `decode`; what cannot be read is reported, what vanished meanwhile is skipped.
+// Reads every document under `prefix` with `decode`; what cannot be read is reported, what vanished meanwhile is
+// skipped.
 template <class Document, class Decode>
 std::vector<Document> read_documents(const Repository &repository, const std::string &prefix, Decode decode,
                                      std::vector<UnreadableDocument> &unreadable, const CancelToken &cancel) {
@@ -77,12 +78,13 @@ class TimelineListing {
 
     void read() {
         const std::string prefix = repository_.layout().wal_prefix(timeline_);
-        for_each_page(repository_.store(), {.prefix = prefix, .directories = true}, cancel_, [this](const ListPage &page) {
-            directories_.insert(directories_.end(), page.directories.begin(), page.directories.end());
-            for (const ObjectInfo &object : page.objects)
-                if (object.key == repository_.layout().wal_file(history_name(timeline_)))
-                    has_history_ = true;
-        });
+        for_each_page(repository_.store(), {.prefix = prefix, .directories = true}, cancel_,
+                      [this](const ListPage &page) {
+                          directories_.insert(directories_.end(), page.directories.begin(), page.directories.end());
+                          for (const ObjectInfo &object : page.objects)
+                              if (object.key == repository_.layout().wal_file(history_name(timeline_)))
+                                  has_history_ = true;
+                      });
         for (const std::string &directory : directories_)
             for (const ObjectInfo &object : list_all(repository_, directory, cancel_))
                 add(object);
@@ -128,12 +130,14 @@ class TimelineListing {
 
 // Takes out segments that only an epoch wrote which was not the writer there any more (rules C2).
 void drop_fenced_segments(const Repository &repository, TimelineId timeline, const std::vector<EpochDocument> &epochs,
-                          uint64_t segment_size, std::map<uint64_t, SegmentNames> &segments, const CancelToken &cancel) {
+                          uint64_t segment_size, std::map<uint64_t, SegmentNames> &segments,
+                          const CancelToken &cancel) {
     for (const EpochDocument &epoch : epochs) {
         if (epoch.timeline != timeline || epoch.number <= 1)
             continue;
         const uint64_t first = segment_of(epoch.lsn, segment_size);
-        for (auto at = segments.lower_bound(first); at != segments.end() && at->first < first + kSegmentsCheckedPerEpoch;) {
+        for (auto at = segments.lower_bound(first);
+             at != segments.end() && at->first < first + kSegmentsCheckedPerEpoch;) {
             bool fenced = false;
             if (at->second.highest_epoch < epoch.number && at->second.plain) {
                 const std::string key = repository.layout().wal_file(segment_name(timeline, at->first, segment_size));
@@ -229,7 +233,8 @@ Catalog load_catalog(const Repository &repository, const CancelToken &cancel) {
         catalog.unreadable, cancel);
     catalog.epochs = read_documents<EpochDocument>(
         repository, layout.epochs_prefix(),
-        [](std::string_view json, const std::string &key) { return decode_epoch(json, key); }, catalog.unreadable, cancel);
+        [](std::string_view json, const std::string &key) { return decode_epoch(json, key); }, catalog.unreadable,
+        cancel);
 
     std::vector<TimelineListing> listings;
     const std::vector<TimelineId> timelines = list_timelines(repository, cancel);
@@ -265,7 +270,8 @@ Catalog load_catalog(const Repository &repository, const CancelToken &cancel) {
     return catalog;
 }
 
-std::optional<CommitDocument> load_commit(const Repository &repository, std::string_view id, const CancelToken &cancel) {
+std::optional<CommitDocument> load_commit(const Repository &repository, std::string_view id,
+                                          const CancelToken &cancel) {
     if (!is_backup_id(id))
         throw Error(ErrorCode::kInvalidArgument, "invalid backup id \"" + std::string(id.substr(0, 80)) + "\"")
             .detail("A backup id looks like 20261120T084013F.");

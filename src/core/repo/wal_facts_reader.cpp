@@ -67,8 +67,7 @@ void WalFactsReader::expect(TimelineId timeline, uint64_t first, uint64_t last) 
         if (!state_->known.contains({timeline, segment}))
             unknown.push_back(segment);
     std::vector<std::optional<WalScanSummary>> read(unknown.size());
-    parallel_for(unknown.size(), kReaders,
-                 [&](size_t index) { read[index] = state_->read(timeline, unknown[index]); });
+    parallel_for(unknown.size(), kReaders, [&](size_t index) { read[index] = state_->read(timeline, unknown[index]); });
     for (size_t i = 0; i < unknown.size(); ++i)
         state_->known[{timeline, unknown[i]}] = std::move(read[i]);
 }
