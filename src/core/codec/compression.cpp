@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <lz4.h>
@@ -89,6 +90,7 @@ struct Compressor::State {
 
     Compression compression;
     std::unique_ptr<ZSTD_CCtx, Deleter<ZSTD_freeCCtx>> zstd;
+    Bytes scratch;
 };
 
 Compressor::Compressor(Compression compression) : state_(std::make_unique<State>(compression)) {}
@@ -98,15 +100,16 @@ Compressor &Compressor::operator=(Compressor &&) noexcept = default;
 
 Codec Compressor::compress(ByteView plain, Bytes &out) {
     const Codec codec = state_->compression.codec;
-    const size_t before = out.size();
     if (codec != Codec::kNone && !plain.empty() && plain.size() <= LZ4_MAX_INPUT_SIZE) {
-        out.resize(before + state_->bound(plain.size()));
-        const size_t length = state_->run(plain, std::span(out).subspan(before));
+        // Into memory that stays in the processor's cache: room for the worst case at the end of `out` would be filled
+        // with zeroes first, every time.
+        Bytes &scratch = state_->scratch;
+        scratch.resize(std::max(scratch.size(), state_->bound(plain.size())));
+        const size_t length = state_->run(plain, scratch);
         if (length > 0 && length < plain.size()) {
-            out.resize(before + length);
+            out.insert(out.end(), scratch.begin(), scratch.begin() + static_cast<ptrdiff_t>(length));
             return codec;
         }
-        out.resize(before);
     }
     out.insert(out.end(), plain.begin(), plain.end());
     return Codec::kNone;

@@ -1,5 +1,6 @@
 #include "transfer/wal_archiver.h"
 
+#include "crypto/sha256_pair.h"
 #include "transfer/wal_archiver_state.h"
 
 #include <algorithm>
@@ -17,8 +18,14 @@ size_t encoder_count(const WalArchiverOptions &options) {
     return std::min({by_memory, processors, static_cast<size_t>(options.look_ahead)});
 }
 
+bool may_pair(const WalArchiverOptions &options, size_t encoders) {
+    return sha256_pair_is_faster() && options.segment_size <= kWalPartBytes &&
+           encoders * 2 * options.segment_size <= options.memory_limit / 2;
+}
+
 uint64_t body_budget(const WalArchiverOptions &options, size_t encoders) {
-    const uint64_t plain = encoders * std::min(options.segment_size, kWalPartBytes);
+    const uint64_t plain =
+        encoders * std::min(options.segment_size, kWalPartBytes) * (may_pair(options, encoders) ? 2 : 1);
     return options.memory_limit > plain ? options.memory_limit - plain : 0;
 }
 
@@ -40,6 +47,7 @@ WalArchiver::State::State(WalArchiverOptions options_, std::vector<std::shared_p
                           LogSink &log_)
     : options(checked(std::move(options_), repositories_.size())), repositories(std::move(repositories_)), log(log_),
       required(options.required == 0 ? repositories.size() : options.required), encoder_threads(encoder_count(options)),
+      pairs(may_pair(options, encoder_threads)),
       writer{options.epoch, options.epoch_start, options.epoch_timeline, options.segment_size},
       encoding{options.compression, ClusterLayout(options.system_identifier), options.segment_size, options.epoch,
                repositories.size() > 1},
@@ -87,9 +95,10 @@ bool WalArchiver::submit(const std::string &name) {
         job->name = name;
         state_->choose_targets(*job);
         state_->jobs.emplace(name, job);
+        state_->ready.push_back(job);
         ++state_->pending;
     }
-    state_->encoders->submit([state = state_.get(), job] { state->prepare(job); });
+    state_->encoders->submit([state = state_.get()] { state->prepare_next(); });
     return true;
 }
 

@@ -71,6 +71,14 @@ class BudgetShare {
             budget_->release(bytes_);
     }
 
+    // A share of `bytes`, taken off this one.
+    [[nodiscard]] BudgetShare split(uint64_t bytes) noexcept {
+        BudgetShare part;
+        part.budget_ = budget_;
+        part.bytes_ = bytes;
+        bytes_ -= bytes;
+        return part;
+    }
     void shrink_to(uint64_t bytes) noexcept {
         if (budget_ == nullptr || bytes >= bytes_)
             return;

@@ -1,14 +1,17 @@
 #include "transfer/wal_archiver_encode.h"
 
+#include "crypto/sha256_pair.h"
 #include "transfer/wal_archiver_scan.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace pgvigil {
 
 namespace {
 
-constexpr uint64_t kHashBytes = kMiB; // read and hashed while they are still in the processor's cache
+constexpr uint64_t kHashBytes = kMiB;           // read and hashed while they are still in the processor's cache
+constexpr uint64_t kPairHashBytes = 256 * kKiB; // the same, of each of two
 
 } // namespace
 
@@ -53,11 +56,38 @@ void WalEncoder::finish_body(WalObject &object) const {
 WalObject WalEncoder::encode(const WalSourceFile &file, Bytes body, const CancelToken &cancel) {
     whole_digest_ = Sha256();
     const ByteView plain = read_piece(file, 0, file.size, cancel);
-    WalObject object = object_of(file, whole_digest_.finish());
+    return encode_plain(file, plain, whole_digest_.finish(), std::move(body));
+}
+
+void WalEncoder::read_two(const WalSourceFile &first, const WalSourceFile &second, const CancelToken &cancel) {
+    const std::array<const WalSourceFile *, 2> files = {&first, &second};
+    Sha256Pair digest;
+    for (uint64_t done = 0; done < first.size; done += kPairHashBytes) {
+        const uint64_t length = std::min(kPairHashBytes, first.size - done);
+        std::array<std::span<std::byte>, 2> pieces;
+        for (size_t i = 0; i < files.size(); ++i) {
+            two_plains_[i].resize(files[i]->size);
+            pieces[i] = std::span(two_plains_[i]).subspan(done, length);
+            source_.read(*files[i], done, pieces[i], cancel);
+            if (done == 0)
+                source_.check_header(*files[i], pieces[i]);
+        }
+        digest.update(pieces[0], pieces[1]);
+    }
+    std::tie(two_digests_[0], two_digests_[1]) = digest.finish();
+}
+
+WalObject WalEncoder::encode_read(int which, const WalSourceFile &file, Bytes body) {
+    const auto index = static_cast<size_t>(which);
+    return encode_plain(file, two_plains_[index], two_digests_[index], std::move(body));
+}
+
+WalObject WalEncoder::encode_plain(const WalSourceFile &file, ByteView plain, const Sha256Digest &digest, Bytes body) {
+    WalObject object = object_of(file, digest);
     WalObjectInput input;
     input.plain = plain;
     input.whole_plain_length = file.size;
-    input.digest = object.digest;
+    input.digest = digest;
     input.epoch = encoding_.epoch;
     input.attempt = random_uuid();
     if (file.has_pages()) {

@@ -11,6 +11,7 @@
 #include "transfer/wal_archiver_source.h"
 #include "transfer/wal_upload.h"
 
+#include <array>
 #include <functional>
 #include <string>
 
@@ -36,6 +37,11 @@ class WalEncoder {
     // The complete object of a file of at most kWalPartBytes, its body in `body`'s memory.
     [[nodiscard]] WalObject encode(const WalSourceFile &file, Bytes body, const CancelToken &cancel);
 
+    // Two segments of at most kWalPartBytes, read and hashed together, which is faster than one after the other
+    // (crypto/sha256_pair.h); encode_read() then makes the object of one of them (0 or 1).
+    void read_two(const WalSourceFile &first, const WalSourceFile &second, const CancelToken &cancel);
+    [[nodiscard]] WalObject encode_read(int which, const WalSourceFile &file, Bytes body);
+
     // The parts of a larger segment in order, each given to `part` before the next is read; then the object that
     // commits them. `take_body` gives the memory of each body.
     [[nodiscard]] WalObject encode_large(const WalSourceFile &file, const std::function<Bytes()> &take_body,
@@ -47,6 +53,7 @@ class WalEncoder {
   private:
     ByteView read_piece(const WalSourceFile &file, uint64_t offset, uint64_t length, const CancelToken &cancel);
     WalObject object_of(const WalSourceFile &file, const Sha256Digest &digest) const;
+    WalObject encode_plain(const WalSourceFile &file, ByteView plain, const Sha256Digest &digest, Bytes body);
     void finish_body(WalObject &object) const;
 
     const WalEncoding &encoding_;
@@ -54,6 +61,8 @@ class WalEncoder {
     FrameEncoder frames_;
     Sha256 whole_digest_;
     Bytes plain_;
+    std::array<Bytes, 2> two_plains_;
+    std::array<Sha256Digest, 2> two_digests_{};
 };
 
 } // namespace pgvigil

@@ -41,6 +41,77 @@ void WalArchiver::State::give_encoder(std::unique_ptr<WalEncoder> encoder) {
     idle_encoders.push_back(std::move(encoder));
 }
 
+// Called with the mutex held. Another segment to read together with `job`, once more wait than there are idle threads.
+WalJobPtr WalArchiver::State::take_partner(const WalJob &job) {
+    const auto is_segment = [](const std::string &name) {
+        const auto parsed = parse_wal_file_name(name);
+        return parsed && parsed->kind == WalFileKind::kSegment;
+    };
+    if (!pairs || ready.size() <= encoder_threads - busy_encoders || !is_segment(job.name) ||
+        !is_segment(ready.front()->name))
+        return nullptr;
+    WalJobPtr partner = std::move(ready.front());
+    ready.pop_front();
+    return partner;
+}
+
+void WalArchiver::State::prepare_next() noexcept {
+    WalJobPtr job;
+    WalJobPtr partner;
+    {
+        const std::lock_guard lock(mutex);
+        if (ready.empty())
+            return;
+        job = std::move(ready.front());
+        ready.pop_front();
+        ++busy_encoders;
+        partner = take_partner(*job);
+    }
+    if (partner != nullptr)
+        prepare_two(job, partner);
+    else
+        prepare(job);
+    const std::lock_guard lock(mutex);
+    --busy_encoders;
+}
+
+void WalArchiver::State::prepare_two(const WalJobPtr &first, const WalJobPtr &second) noexcept {
+    std::unique_ptr<WalEncoder> encoder;
+    try {
+        const WalSourceFile first_file = source.open(first->name);
+        const WalSourceFile second_file = source.open(second->name);
+        encoder = take_encoder();
+        const uint64_t bound = encoder->body_bound(first_file);
+        // Both at once: two threads that each held one share and waited for another would wait for ever.
+        BudgetShare shares(budget, 2 * bound);
+        encoder->read_two(first_file, second_file, first->cancel);
+        BudgetShare second_share = shares.split(bound);
+        prepare_read(first, first_file, 0, *encoder, std::move(shares));
+        prepare_read(second, second_file, 1, *encoder, std::move(second_share));
+    } catch (...) {
+        // One of them is at fault, and each is to be told its own error.
+        prepare(first);
+        prepare(second);
+        return;
+    }
+    give_encoder(std::move(encoder));
+}
+
+void WalArchiver::State::prepare_read(const WalJobPtr &job, const WalSourceFile &file, int which, WalEncoder &encoder,
+                                      BudgetShare share) noexcept {
+    try {
+        {
+            const std::lock_guard lock(mutex);
+            job->plain_bytes = file.size;
+        }
+        WalObject object = encoder.encode_read(which, file, bodies.take());
+        share.shrink_to(object.body.size());
+        start_commit(job, std::make_shared<WalUpload>(std::move(object), std::move(share), bodies));
+    } catch (...) {
+        job_failed(job, current_error(job->name));
+    }
+}
+
 void WalArchiver::State::prepare(const WalJobPtr &job) noexcept {
     try {
         const WalSourceFile file = source.open(job->name);

@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <list>
 #include <map>
 #include <mutex>
@@ -62,7 +63,12 @@ struct WalArchiver::State {
     ~State();
 
     // wal_archiver_jobs.cpp: one file from its name to its uploads.
+    void prepare_next() noexcept;
     void prepare(const WalJobPtr &job) noexcept;
+    void prepare_two(const WalJobPtr &first, const WalJobPtr &second) noexcept;
+    void prepare_read(const WalJobPtr &job, const WalSourceFile &file, int which, WalEncoder &encoder,
+                      BudgetShare share) noexcept;
+    [[nodiscard]] WalJobPtr take_partner(const WalJob &job);
     void prepare_whole(const WalJobPtr &job, const WalSourceFile &file, WalEncoder &encoder);
     void prepare_large(const WalJobPtr &job, const WalSourceFile &file, WalEncoder &encoder);
     bool settle_existing(const WalJobPtr &job, const WalSourceFile &file, WalEncoder &encoder);
@@ -90,6 +96,8 @@ struct WalArchiver::State {
     LogSink &log;
     const size_t required;
     const size_t encoder_threads;
+    // Whether a thread may read two segments at once: memory allows it, and it is faster.
+    const bool pairs;
     const WalWriter writer;
     const WalEncoding encoding;
     WalSource source;
@@ -101,6 +109,8 @@ struct WalArchiver::State {
     std::map<std::string, WalJobPtr> jobs;
     // Acknowledged, with uploads still running in repositories that were not required.
     std::list<WalJobPtr> lingering;
+    std::deque<WalJobPtr> ready; // to be encoded
+    size_t busy_encoders = 0;
     size_t pending = 0;
     bool stopping = false;
     std::vector<std::unique_ptr<WalEncoder>> idle_encoders;
