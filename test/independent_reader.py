@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""Reads a repository by docs/repository-format.md alone: nothing here is shared with the program.
+
+usage: independent_reader.py check ROOT                  every object, every checksum; prints what there is as JSON
+       independent_reader.py restore ROOT ID DIRECTORY   writes a full backup's files into an empty directory
+       independent_reader.py wal ROOT KEY                writes a WAL file's plain bytes to standard output
+"""
+import ctypes
+import hashlib
+import json
+import os
+import struct
+import sys
+
+ZSTD, LZ4, XXHASH = (ctypes.CDLL(name) for name in ("libzstd.so.1", "liblz4.so.1", "libxxhash.so.0"))
+ZSTD.ZSTD_decompress.restype = ctypes.c_size_t
+ZSTD.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+
+
+class Hash128(ctypes.Structure):
+    _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
+
+
+XXHASH.XXH3_128bits.restype = Hash128
+XXHASH.XXH3_128bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+
+CRC_TABLE = []
+for value in range(256):
+    for _ in range(8):
+        value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    CRC_TABLE.append(value)
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ CRC_TABLE[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+def crc8(data):
+    crc = 0xFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc << 1 ^ (7 if crc & 0x80 else 0)) & 0xFF
+    return crc
+
+
+def need(condition, what):
+    if not condition:
+        raise SystemExit(f"independent_reader: {what}")
+
+
+class Header:
+    def __init__(self, data, key):
+        (magic, version, self.kind, self.digest_id, cipher, zero1, zero2, features, extension, self.epoch, self.attempt,
+         self.plain_length, self.digest, _, _) = struct.unpack_from("<8sHBBBBHIIQ16sQ32s16s32s", data)
+        need(magic == b"PGVIGIL\n" and version == 1, f"{key}: no object of format 1")
+        need(cipher == zero1 == zero2 == features == 0, f"{key}: needs what is not known")
+        self.length = 136 + extension + 4
+        need(crc32c(data[:136 + extension]) == struct.unpack_from("<I", data, 136 + extension)[0], f"{key}: header CRC")
+        self.extension = json.loads(data[136:136 + extension]) if extension else {}
+
+
+def frame(data, at, key):
+    """(type, last, number, plain bytes, where the next frame starts)"""
+    stored, plain, kind, flags, codec, check, number, digest = struct.unpack_from("<IIBBBBI16s", data, at)
+    need(crc8(data[at:at + 11] + data[at + 12:at + 16]) == check, f"{key}: frame check at {at}")
+    body = bytes(data[at + 32:at + 32 + stored])
+    need(len(body) == stored, f"{key}: frame cut off at {at}")
+    if codec:
+        out = ctypes.create_string_buffer(plain)
+        got = (LZ4.LZ4_decompress_safe(body, out, stored, plain) if codec == 1 else
+               ZSTD.ZSTD_decompress(out, plain, body, stored))
+        need(got == plain, f"{key}: frame does not decompress at {at}")
+        body = out.raw
+    found = XXHASH.XXH3_128bits(body, len(body))
+    need(struct.pack(">QQ", found.high, found.low) == digest, f"{key}: frame hash at {at}")
+    return kind, flags & 1, number, body, at + 32 + stored
+
+
+def frames(data, at, wanted, key):
+    """The plain bytes of the frames up to the last one, which must end the object."""
+    plain, number, last = [], 0, 0
+    while not last:
+        kind, last, found, body, at = frame(data, at, key)
+        need(kind == wanted and found == number, f"{key}: frame out of place")
+        plain.append(body)
+        number += 1
+    need(at == len(data), f"{key}: bytes behind the last frame")
+    return plain
+
+
+class Cursor:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, count):
+        self.at += count
+        need(self.at <= len(self.data), "a record ends early")
+        return self.data[self.at - count:self.at]
+
+    def varint(self):
+        value, shift = 0, 0
+        while True:
+            byte = self.take(1)[0]
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    def string(self):
+        return self.take(self.varint())
+
+
+class Repository:
+    def __init__(self, root):
+        self.root = root
+        need(json.loads(self.document("pgvigil.json"))["format"] == 1, "pgvigil.json: another format")
+
+    def read(self, key):
+        with open(os.path.join(self.root, key), "rb") as file:
+            return file.read()
+
+    def document(self, key):
+        data = self.read(key)
+        header = Header(data, key)
+        text = b"".join(frames(data, header.length, 3, key))
+        need(header.kind == 1 and len(text) == header.plain_length, f"{key}: no document")
+        need(hashlib.sha256(text).digest() == header.digest, f"{key}: digest")
+        return text
+
+    def wal(self, key):
+        data = self.read(key)
+        header = Header(data, key)
+        need(header.kind == 2, f"{key}: no WAL file")
+        plain = []
+        for part in header.extension.get("parts", []):
+            piece = self.read(part["key"])
+            piece_header = Header(piece, part["key"])
+            plain += frames(piece, piece_header.length, 1, part["key"])
+        plain = b"".join(plain + frames(data, header.length, 1, key))
+        need(len(plain) == header.plain_length, f"{key}: length")
+        need(hashlib.sha256(plain).digest() == header.digest, f"{key}: digest")
+        return plain
+
+    def pack(self, key):
+        data = self.read(key)
+        header = Header(data, key)
+        footer_at, footer_length, count, _, magic, _, crc = struct.unpack("<IIII8sII", data[-32:])
+        need(header.kind == 4 and magic == b"PGVPACK\n" and crc == crc32c(data[-32:-4]), f"{key}: trailer")
+        kind, last, number, footer, end = frame(data, footer_at, key)
+        need(kind == 2 and last and number == count and end == footer_at + footer_length, f"{key}: footer")
+        cursor, at = Cursor(footer), header.length
+        need(cursor.varint() == count, f"{key}: count")
+        for index in range(count):
+            cursor.string(), cursor.varint()
+            plain_length = cursor.varint()
+            offset, length = struct.unpack("<II", cursor.take(8))
+            need(offset == at, f"{key}: extent out of place")
+            kind, _, number, plain, at = frame(data, at, key)
+            need(kind == 1 and number == index and len(plain) == plain_length and at == offset + length,
+                 f"{key}: extent {index}")
+            cursor.take(16)
+        need(at == footer_at, f"{key}: bytes before the footer")
+
+    def table(self, prefix):
+        """(path, kind, mode, size, mtime, inherit_below, extents) of every entry."""
+        key = prefix + "index"
+        data = self.read(key)
+        header = Header(data, key)
+        cursor = Cursor(b"".join(frames(data, header.length, 5, key)))
+        parts, entries, count = cursor.varint(), cursor.varint(), cursor.varint()
+        listed = [(cursor.string(), cursor.varint(), cursor.varint(), cursor.varint(), cursor.varint())
+                  for _ in range(count)]
+        files = []
+        for part in range(parts):
+            key = f"{prefix}{part:06d}"
+            data = self.read(key)
+            need(Header(data, key).kind == 5, f"{key}: no file table part")
+            for path, _, _, offset, length in [entry for entry in listed if entry[2] == part]:
+                kind, _, _, plain, end = frame(data, offset, key)
+                need(kind == 4 and end == offset + length, f"{key}: frame at {offset}")
+                records = Cursor(plain)
+                first = True
+                while records.at < len(plain):
+                    record(records, files, path if first else None)
+                    first = False
+        need(len(files) == entries, f"{prefix}index: count of entries")
+        return files
+
+
+def record(cursor, files, expected_path):
+    tag, path = cursor.take(1)[0], cursor.string()
+    need(expected_path in (None, path), "an index entry names another path")
+    if tag == 1:
+        kind, mode, size, mtime, inherit = cursor.take(1)[0], *(cursor.varint() for _ in range(4))
+        files.append((path, kind, mode, size, mtime >> 1 ^ -(mtime & 1), inherit, []))
+    need(files and files[-1][0] == path, "a continuation without a file")
+    end = 0
+    for _ in range(cursor.varint()):
+        offset = end + cursor.varint()
+        plain, pack, at, length = (cursor.varint() for _ in range(4))
+        files[-1][6].append((offset, plain, pack, at, length))
+        cursor.take(16)
+        end = offset + plain
+
+
+def text(value):
+    return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value.encode()
+
+
+def content(repository, cluster, backup, entry, cache):
+    """A file's bytes."""
+    _, _, _, size, _, inherit, extents = entry
+    need(inherit == 0, "incremental backups are not read here")
+    out = bytearray(size)
+    for offset, plain, pack, at, _ in extents:
+        key = f"{cluster}/data/{backup}/{pack:06d}"
+        if key not in cache:
+            cache.clear()
+            cache[key] = repository.read(key)
+        body = frame(cache[key], at, key)[3]
+        need(len(body) == plain, f"{key}: extent at {at}")
+        out[offset:offset + plain] = body
+    return bytes(out)
+
+
+def clusters(repository):
+    return [name for name in sorted(os.listdir(repository.root)) if name.isdigit()]
+
+
+def keys(repository, prefix):
+    for directory, _, names in sorted(os.walk(os.path.join(repository.root, prefix))):
+        for name in sorted(names):
+            yield os.path.relpath(os.path.join(directory, name), repository.root)
+
+
+def check(root):
+    repository, result = Repository(root), {}
+    for cluster in clusters(repository):
+        wal, backups = {}, {}
+        for key in keys(repository, f"{cluster}/wal"):
+            if ".part" not in key.rsplit("/", 1)[1] or ".partial" in key:
+                wal[key] = hashlib.sha256(repository.wal(key)).hexdigest()
+        for folder in ("epochs", "attempts", "gaps"):
+            for key in keys(repository, f"{cluster}/{folder}"):
+                repository.document(key)
+        for key in keys(repository, f"{cluster}/commits"):
+            commit = json.loads(repository.document(key))
+            backup = commit["id"]
+            for folder, objects in (("data", commit["packs"]), ("files", commit["table"])):
+                for item in objects:
+                    data = repository.read(f"{cluster}/{folder}/{backup}/{item['name']}")
+                    need(len(data) == item["size"] and hashlib.sha256(data).hexdigest() == item["sha256"],
+                         f"{folder}/{backup}/{item['name']}: not what was committed")
+            for item in commit["packs"]:
+                repository.pack(f"{cluster}/data/{backup}/{item['name']}")
+            cache = {}
+            backups[backup] = {
+                entry[0].decode(errors="backslashreplace"): hashlib.sha256(content(repository, cluster, backup, entry, cache)).hexdigest()
+                for entry in repository.table(f"{cluster}/files/{backup}/") if entry[1] == 1}
+        result[cluster] = {"wal": wal, "backups": backups}
+    print(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=True))
+
+
+def restore(root, backup, target):
+    repository = Repository(root)
+    need(not os.listdir(target), f"{target} is not empty")
+    [cluster] = [name for name in clusters(repository)
+                 if os.path.exists(os.path.join(root, name, "commits", backup + ".json"))]
+    commit = json.loads(repository.document(f"{cluster}/commits/{backup}.json"))
+    cache = {}
+    for entry in repository.table(f"{cluster}/files/{backup}/"):
+        path = os.path.join(os.fsencode(target), entry[0])
+        if entry[1] == 2:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            continue
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, entry[2] & 0o640), "wb") as file:
+            file.write(content(repository, cluster, backup, entry, cache))
+    for name, data in (("backup_label", text(commit["backup_label"])),
+                       ("tablespace_map", text(commit["tablespace_map"])),
+                       ("global/pg_control", bytes.fromhex(commit["control_file"]))):
+        if data:
+            os.makedirs(os.path.dirname(os.path.join(target, name)), mode=0o700, exist_ok=True)
+            with open(os.open(os.path.join(target, name), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+                file.write(data)
+
+
+def main(arguments):
+    if len(arguments) == 2 and arguments[0] == "check":
+        check(arguments[1])
+    elif len(arguments) == 4 and arguments[0] == "restore":
+        restore(*arguments[1:])
+    elif len(arguments) == 3 and arguments[0] == "wal":
+        sys.stdout.buffer.write(Repository(arguments[1]).wal(arguments[2]))
+    else:
+        raise SystemExit(__doc__)
+
+
+main(sys.argv[1:])

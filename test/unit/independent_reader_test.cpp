@@ -1,0 +1,146 @@
+// test/independent_reader.py, which shares nothing with this code, reads what this code writes: a backup, and WAL in
+// one object and in parts.
+
+#include "backup_support.h"
+#include "base/json.h"
+#include "repo/epochs.h"
+#include "storage/posix/posix_store.h"
+#include "wal_archiver_support.h"
+
+#include <cstdio>
+#include <sys/wait.h>
+
+namespace pgvigil::test {
+namespace {
+
+std::filesystem::path reader_program() {
+    const std::filesystem::path beside = std::filesystem::path(__FILE__).parent_path().parent_path();
+    for (const std::filesystem::path &place : {beside, std::filesystem::path("test")})
+        if (std::filesystem::exists(place / "independent_reader.py"))
+            return place / "independent_reader.py";
+    throw std::runtime_error("run this from the top of the source: test/independent_reader.py is not there");
+}
+
+class IndependentReader : public BackupTest {
+  protected:
+    IndependentReader() {
+        use_store(std::make_shared<PosixStore>(root(), "file://" + root(), log));
+        make_cluster();
+        write_file("base/5/holes", Bytes(5 * kMiB));
+        write_file("base/5/caf\xe9 \"quoted\"", some_bytes(10, 9));
+        for (int i = 0; i < 1000; ++i)
+            write_file("many/" + std::to_string(i), some_bytes(static_cast<size_t>(i), static_cast<uint64_t>(i)));
+        make_directory("pg_tblspc");
+    }
+
+    [[nodiscard]] std::string root() const { return area_.path() + "/repository"; }
+    [[nodiscard]] std::string run(const std::string &arguments, bool expect_success = true) const {
+        const std::string command = "python3 " + reader_program().string() + " " + arguments + " 2>&1";
+        FILE *pipe = popen(command.c_str(), "r");
+        std::string output;
+        char buffer[65536];
+        for (size_t got = 0; (got = fread(buffer, 1, sizeof buffer, pipe)) > 0;)
+            output.append(buffer, got);
+        EXPECT_EQ(pclose(pipe) == 0, expect_success) << command << "\n" << output.substr(0, 2000);
+        return output;
+    }
+    Bytes archive_segment(const std::string &name, uint64_t size, const char *compression) {
+        const Bytes bytes = make_segment({.name = name, .size = size, .filling = 3});
+        std::ofstream(area_.path() + "/" + name, std::ios::binary) << as_text(bytes);
+        archive_file(name, size, compression);
+        return bytes;
+    }
+    void archive_file(const std::string &name, uint64_t segment_size, const char *compression) {
+        WalArchiverOptions options;
+        options.system_identifier = kCluster;
+        options.segment_size = segment_size;
+        options.page_magic = kMagic;
+        options.wal_directory = area_.path();
+        options.epoch = 1;
+        options.epoch_timeline = 1;
+        options.compression = parse_compression(compression);
+        WalArchiver archiver(options, repositories, log);
+        ASSERT_TRUE(archiver.submit(name));
+        const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+        while (archiver.state(name) == WalFileState::kPending && std::chrono::steady_clock::now() < deadline) {
+            pollfd event{archiver.event_fd(), POLLIN, 0};
+            poll(&event, 1, 100);
+            archiver.clear_event();
+        }
+        ASSERT_EQ(archiver.state(name), WalFileState::kDone) << archiver.failure(name)->message();
+    }
+
+    TemporaryDirectory area_;
+};
+
+TEST_F(IndependentReader, ReadsBackupsAndWal) {
+    EpochDocument epoch;
+    epoch.number = 1;
+    epoch.host = "h\xf6st";
+    epoch.timeline = 1;
+    ASSERT_FALSE(claim_epoch(*repositories[0], epoch, never));
+
+    std::vector<std::string> backups;
+    for (const char *compression : {"none", "lz4", "zstd:1"}) {
+        BackupOptions options;
+        options.compression = parse_compression(compression);
+        backups.push_back(back_up(options));
+    }
+    std::map<std::string, Bytes> wal;
+    wal["000000010000000000000003"] = archive_segment("000000010000000000000003", 16 * kMiB, "zstd:1");
+    wal["000000010000000000000004"] = archive_segment("000000010000000000000004", 16 * kMiB, "lz4");
+    wal["000000010000000100000001"] = archive_segment("000000010000000100000001", 128 * kMiB, "zstd:1");
+    std::ofstream(area_.path() + "/00000002.history") << "1\t0/3000000\tno recovery target specified\n";
+    archive_file("00000002.history", 16 * kMiB, "zstd:1");
+
+    const Json found = Json::parse(run("check " + root()));
+    const Json &cluster = found.at(std::to_string(kCluster));
+    EXPECT_EQ(cluster.at("wal").size(), wal.size() + 1);
+    for (const auto &[name, bytes] : wal)
+        EXPECT_EQ(cluster.at("wal").at(layout.wal_file(name)).get<std::string>(), to_hex(sha256(bytes))) << name;
+    EXPECT_TRUE(cluster.at("wal").contains(layout.wal_file("00000002.history")));
+
+    ASSERT_EQ(cluster.at("backups").size(), backups.size());
+    const RestoredTree tree = restored(backups[2]);
+    size_t files = 0;
+    for (const auto &[path, file] : tree)
+        files += file.kind == FileKind::kRegular ? 1 : 0;
+    EXPECT_GT(files, 1000U);
+    for (const std::string &backup : backups) {
+        const Json &listed = cluster.at("backups").at(backup);
+        EXPECT_EQ(listed.size(), files);
+        for (const char *path : {"PG_VERSION", "base/5/16384", "base/5/16386", "base/5/holes", "many/999"}) {
+            std::ifstream in(directory.path() + "/" + path, std::ios::binary);
+            const std::string content((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+            EXPECT_EQ(listed.at(path).get<std::string>(), to_hex(sha256(as_view(content)))) << path;
+        }
+    }
+
+    const std::string target = area_.path() + "/restored";
+    std::filesystem::create_directory(target);
+    (void)run("restore " + root() + " " + backups[2] + " " + target);
+    for (const auto &[path, file] : tree) {
+        if (file.kind == FileKind::kDirectory) {
+            EXPECT_TRUE(std::filesystem::is_directory(target + "/" + path)) << path;
+            continue;
+        }
+        std::ifstream in(target + "/" + path, std::ios::binary);
+        const std::string content((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+        EXPECT_TRUE(as_text(file.content) == content) << path;
+    }
+    EXPECT_TRUE(std::filesystem::exists(target + "/backup_label"));
+}
+
+TEST_F(IndependentReader, SeesDamage) {
+    const std::string id = back_up({});
+    (void)run("check " + root());
+    const std::filesystem::path pack = root() + "/" + layout.pack(id, 0);
+    Bytes bytes = stores[0]->get(layout.pack(id, 0), 64 * kMiB, never).value();
+    bytes[bytes.size() / 2] ^= std::byte{1};
+    std::filesystem::permissions(pack, std::filesystem::perms::owner_all);
+    std::ofstream(pack, std::ios::binary) << as_text(bytes);
+    EXPECT_NE(run("check " + root(), false).find(id), std::string::npos);
+}
+
+} // namespace
+} // namespace pgvigil::test
