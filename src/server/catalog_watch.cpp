@@ -8,7 +8,7 @@
 
 #include "plan/recovery_windows.h"
 #include "repo/catalog.h"
-#include "repo/wal_facts_reader.h"
+#include "transfer/restore_facts.h"
 
 #include <algorithm>
 
@@ -43,8 +43,8 @@ std::vector<Reading> read_all(const Settings &settings, const ServerFacts &facts
             reading.conditional = opened.store->features().conditional_create;
             const Repository repository(opened.store, *opened.document, opened.url, facts.system_identifier);
             reading.catalog = load_catalog(repository, cancel);
-            WalFactsReader reader(repository, facts.wal_segment_size, cancel);
-            reading.windows = recovery_windows(*reading.catalog, nullptr);
+            RepositoryWalFacts wal(repository, facts.wal_segment_size, cancel);
+            reading.windows = recovery_windows(*reading.catalog, &wal);
         } catch (const Error &error) {
             if (error.code() == ErrorCode::kCancelled)
                 throw;

@@ -13,6 +13,7 @@
 #include "base/wal_name.h"
 #include "plan/recovery_windows.h"
 #include "repo/catalog.h"
+#include "transfer/restore_facts.h"
 
 namespace pgvigil {
 
@@ -72,7 +73,8 @@ Row range_row(const std::string &repository, TimelineId timeline, const char *st
             cell(last - first + 1)};
 }
 
-void add_ranges(Rows &rows, const std::string &repository, const Catalog &catalog) {
+void add_ranges(Rows &rows, const Repository &source, const Catalog &catalog, const CancelToken & /*cancel*/) {
+    const std::string &repository = source.store().display_name();
     for (const TimelineWal &wal : catalog.timelines) {
         std::optional<uint64_t> before;
         for (const SegmentRun &run : wal.runs) {
@@ -85,16 +87,17 @@ void add_ranges(Rows &rows, const std::string &repository, const Catalog &catalo
     }
 }
 
-void add_windows(Rows &rows, const std::string &repository, const Catalog &catalog) {
-    for (const RecoveryWindow &window : recovery_windows(catalog, nullptr)) {
+void add_windows(Rows &rows, const Repository &repository, const Catalog &catalog, const CancelToken &cancel) {
+    RepositoryWalFacts wal(repository, catalog.segment_size, cancel);
+    for (const RecoveryWindow &window : recovery_windows(catalog, &wal)) {
         const Cell end =
             window.to_us ? Cell(postgres_time_us(*window.to_us)) : unix_ms_cell(window.stored_ms.value_or(0));
-        rows.push_back({cell(repository), cell(window.timeline), unix_ms_cell(window.from_ms), end,
-                        cell(window.from_lsn), cell(window.to_lsn), text_array_cell(window.backups)});
+        rows.push_back({cell(repository.store().display_name()), cell(window.timeline), unix_ms_cell(window.from_ms),
+                        end, cell(window.from_lsn), cell(window.to_lsn), text_array_cell(window.backups)});
     }
 }
 
-// Calls `add(rows, name, catalog)` for every repository that can be read.
+// Calls `add(rows, repository, catalog, cancel)` for every repository that can be read.
 template <class Add> Rows catalog_rows(Add add) {
     const Settings settings = current_settings();
     if (settings.repositories.empty())
@@ -103,7 +106,7 @@ template <class Add> Rows catalog_rows(Add add) {
     return in_background([&](const CancelToken &cancel) {
         Rows rows;
         for (const auto &repository : open_for_reading(settings, facts, cancel))
-            add(rows, repository->store().display_name(), load_catalog(*repository, cancel));
+            add(rows, *repository, load_catalog(*repository, cancel), cancel);
         return rows;
     });
 }
@@ -120,9 +123,10 @@ PG_FUNCTION_INFO_V1(pgv_read_recovery_windows);
 Datum pgv_read_backups(PG_FUNCTION_ARGS) {
     using namespace pgvigil;
     return cpp_section([&] {
-        return return_rows(fcinfo, catalog_rows([](Rows &rows, const std::string &name, const Catalog &catalog) {
+        return return_rows(fcinfo, catalog_rows([](Rows &rows, const Repository &repository, const Catalog &catalog,
+                                                   const CancelToken & /*cancel*/) {
                                for (const CommitDocument &backup : catalog.backups)
-                                   rows.push_back(backup_row(name, backup));
+                                   rows.push_back(backup_row(repository.store().display_name(), backup));
                            }));
     });
 }
