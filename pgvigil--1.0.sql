@@ -27,8 +27,8 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION pgv_take_over(text) IS
     'makes this server the one that writes the repository; returns the new epoch';
 
-CREATE FUNCTION pgv_accept_repository(OUT url text, OUT id text)
-RETURNS SETOF record
+CREATE FUNCTION pgv_accept_repository()
+RETURNS SETOF text
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 2;
 COMMENT ON FUNCTION pgv_accept_repository() IS
     'makes the repositories that pgvigil.repository names known to this server, new ones included; returns them';

@@ -120,7 +120,7 @@ void archive(const std::string &file, const std::string &path, Patience &patienc
         session = std::make_unique<ArchiveSession>(settings, stop);
     }
     try {
-        session->recheck(stop);
+        session->recheck();
         session->archive(file, stop);
     } catch (const Error &error) {
         // The claim is looked at afresh before anything else is written.

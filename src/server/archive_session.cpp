@@ -17,7 +17,7 @@ constexpr int64_t kScanMs = 100;
 constexpr size_t kScanFiles = 512;
 constexpr long kWaitMs = 1000;
 
-WalArchiverOptions options_for(const Settings &settings, const ServerFacts &facts, const OpenedWriter &writer) {
+WalArchiverOptions options_for(const Settings &settings, const ServerFacts &facts, const Claim &claim) {
     WalArchiverOptions options;
     options.system_identifier = facts.system_identifier;
     options.segment_size = facts.wal_segment_size;
@@ -26,10 +26,25 @@ WalArchiverOptions options_for(const Settings &settings, const ServerFacts &fact
     options.compression = settings.compression;
     options.look_ahead = settings.archive_look_ahead;
     options.required = settings.required;
-    options.epoch = writer.epoch;
-    options.epoch_start = writer.epoch_start;
-    options.epoch_timeline = writer.epoch_timeline;
+    options.owed_file = facts.data_directory + "/pgvigil.owed";
+    options.epoch = claim.epoch;
+    options.epoch_start = claim.epoch_start;
+    options.epoch_timeline = claim.epoch_timeline;
     return options;
+}
+
+// A repository that does not answer says nothing about who writes: that shows in the uploads.
+void check_each(const Claim &claim, const CancelToken &cancel) {
+    for (const auto &repository : claim.repositories) {
+        Claim one = claim;
+        one.repositories = {repository};
+        try {
+            check_still_writer(one, cancel);
+        } catch (const Error &error) {
+            if (error.code() == ErrorCode::kNotWriter || error.code() == ErrorCode::kForeign)
+                throw;
+        }
+    }
 }
 
 } // namespace
@@ -37,11 +52,16 @@ WalArchiverOptions options_for(const Settings &settings, const ServerFacts &fact
 ArchiveSession::ArchiveSession(const Settings &settings, const std::function<bool()> &stop) : settings_(settings) {
     const ServerFacts facts = server_facts();
     wal_directory_ = facts.wal_directory;
-    writer_ = std::make_unique<OpenedWriter>(
-        in_background([&](const CancelToken &cancel) { return open_as_writer(settings, facts, cancel); }, stop));
+    std::vector<std::shared_ptr<Repository>> repositories;
+    claim_ = std::make_unique<Claim>(in_background(
+        [&](const CancelToken &cancel) {
+            Claim claim = open_as_writer(settings, facts, cancel);
+            repositories = all_repositories(claim, settings, facts);
+            return claim;
+        },
+        stop));
     checked_ms_ = boot_time_ms();
-    archiver_ =
-        std::make_unique<WalArchiver>(options_for(settings, facts, *writer_), writer_->repositories, process_log());
+    archiver_ = std::make_unique<WalArchiver>(options_for(settings, facts, *claim_), repositories, process_log());
 }
 
 unsigned ArchiveSession::in_flight() const {
@@ -106,11 +126,15 @@ void ArchiveSession::archive(const std::string &file, const std::function<bool()
         throw Error(*failure);
 }
 
-void ArchiveSession::recheck(const std::function<bool()> &stop) {
-    if (boot_time_ms() - checked_ms_ < kRecheckMs)
+void ArchiveSession::recheck() {
+    if (check_ && check_->done()) {
+        const std::unique_ptr<MainTask> ended = std::move(check_);
+        checked_ms_ = boot_time_ms();
+        ended->finish();
+    }
+    if (check_ || boot_time_ms() - checked_ms_ < kRecheckMs)
         return;
-    in_background([this](const CancelToken &cancel) { check_still_writer(*writer_, cancel); }, stop);
-    checked_ms_ = boot_time_ms();
+    check_ = std::make_unique<MainTask>([claim = *claim_](const CancelToken &cancel) { check_each(claim, cancel); });
 }
 
 } // namespace pgvigil

@@ -5,6 +5,7 @@
 
 #include "server/server_facts.h"
 #include "server/settings.h"
+#include "server/waiting.h"
 #include "server/wal_queue.h"
 #include "server/writer.h"
 
@@ -26,11 +27,11 @@ class ArchiveSession {
     // Returns when `file` is durable; throws its error, or kCancelled once `stop` returned true.
     void archive(const std::string &file, const std::function<bool()> &stop);
 
-    // Throws kNotWriter when another server has taken over since. Asks the store at most every kRecheckMs.
-    void recheck(const std::function<bool()> &stop);
+    // Throws kNotWriter when another server has taken over. Asks the stores now and then, without waiting for them.
+    void recheck();
 
     [[nodiscard]] const Settings &settings() const noexcept { return settings_; }
-    [[nodiscard]] const OpenedWriter &writer() const noexcept { return *writer_; }
+    [[nodiscard]] const Claim &claim() const noexcept { return *claim_; }
     [[nodiscard]] const WalArchiver &archiver() const noexcept { return *archiver_; }
     [[nodiscard]] unsigned in_flight() const;
 
@@ -40,12 +41,13 @@ class ArchiveSession {
 
     Settings settings_;
     std::string wal_directory_;
-    std::unique_ptr<OpenedWriter> writer_;
+    std::unique_ptr<Claim> claim_;
     std::unique_ptr<WalArchiver> archiver_;
     std::set<std::string, ArchiveOrder> ahead_; // submitted, not asked for yet
     std::deque<std::string> waiting_;           // found in archive_status, not submitted yet
     int64_t scanned_ms_ = 0;
     int64_t checked_ms_ = 0;
+    std::unique_ptr<MainTask> check_;
 };
 
 } // namespace pgvigil

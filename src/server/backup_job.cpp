@@ -5,14 +5,19 @@
 #include "server/boundary.h"
 #include "server/log_queue.h"
 #include "server/progress.h"
+#include "server/standby_wal.h"
 #include "server/waiting.h"
-#include "server/wal_wait.h"
 
 #include "base/time.h"
+
+#include <set>
 
 namespace pgvigil {
 
 namespace {
+
+constexpr std::chrono::milliseconds kStandbyPatience{15000};
+constexpr size_t kMaxOwnSegments = 100000;
 
 BackupSource source_for(const BackupMode &mode, const ServerFacts &facts, const Bytes &control_file) {
     BackupSource source;
@@ -79,8 +84,8 @@ BackupResult BackupJob::run() {
 void BackupJob::open() {
     if (settings_.repositories.empty())
         throw no_repository_error();
-    writer_ = std::make_unique<OpenedWriter>(
-        in_background([&](const CancelToken &cancel) { return open_for_backup(settings_, facts_, cancel); }));
+    claim_ = std::make_unique<Claim>(
+        in_background([&](const CancelToken &cancel) { return open_as_writer(settings_, facts_, cancel); }));
 }
 
 void BackupJob::begin(const BackupMode &mode) {
@@ -88,15 +93,15 @@ void BackupJob::begin(const BackupMode &mode) {
     options.compression = settings_.compression;
     options.threads = settings_.backup_threads;
     options.max_rate = settings_.max_rate;
-    options.epoch = writer_->epoch;
-    backup_ = std::make_unique<BackupWriter>(writer_->repositories, options, progress_, process_log());
+    options.epoch = claim_->epoch;
+    backup_ = std::make_unique<BackupWriter>(claim_->repositories, options, progress_, process_log());
 
     AttemptDocument attempt;
     attempt.system_identifier = facts_.system_identifier;
     attempt.timeline = mode.start_timeline();
     attempt.start_lsn = mode.start();
     attempt.checksum_version = checksum_version_of(control_file_);
-    attempt.instance = writer_->instance;
+    attempt.instance = claim_->instance;
     attempt.host = facts_.host;
     attempt.started_ms = started_ms_;
     id_ = in_background([&](const CancelToken &cancel) { return backup_->begin(attempt, true, cancel); });
@@ -105,22 +110,53 @@ void BackupJob::begin(const BackupMode &mode) {
 
 void BackupJob::copy(const BackupMode &mode) {
     progress_.phase = BackupPhase::kEstimating;
-    const BackupSource source = source_for(mode, facts_, control_file_);
-    in_background([&](const CancelToken &cancel) { backup_->copy(source, cancel); }, [this] { return tick(); });
+    source_ = source_for(mode, facts_, control_file_);
+    in_background([&](const CancelToken &cancel) { backup_->copy(source_, cancel); }, [this] { return tick(); });
 }
 
 void BackupJob::wait_for_wal(const BackupMode &mode) {
     progress_.phase = BackupPhase::kWaitingForWal;
     report_progress(progress_);
+    ranges_ = wal_ranges_between(mode.start(), mode.start_timeline(), mode.stop_position(), mode.stop_timeline());
     WalNeed need;
-    need.timeline = mode.start_timeline();
-    need.start = mode.start();
-    need.stop = mode.stop_position();
+    need.ranges = ranges_;
     need.segment_size = facts_.wal_segment_size;
     need.required = settings_.required;
-    const auto timeout = std::chrono::seconds(order_.wal_timeout_s);
-    in_background([&](const CancelToken &cancel) { wait_until_stored(writer_->repositories, need, timeout, cancel); },
-                  [this] { return tick(); });
+    std::chrono::milliseconds timeout = std::chrono::seconds(order_.wal_timeout_s);
+    // An idle primary never completes its segment: a standby brings the WAL itself instead of waiting long.
+    if (facts_.in_recovery)
+        timeout = std::min(timeout, kStandbyPatience);
+    try {
+        in_background(
+            [&](const CancelToken &cancel) { wait_until_stored(claim_->repositories, need, timeout, cancel); },
+            [this] { return tick(); });
+    } catch (const Error &error) {
+        if (!facts_.in_recovery || error.code() != ErrorCode::kTimeout)
+            throw;
+        bring_own_wal(need, mode.stop_position());
+    }
+}
+
+void BackupJob::bring_own_wal(const WalNeed &need, Lsn stop) {
+    const auto names = in_background(
+        [&](const CancelToken &cancel) {
+            std::set<std::string> missing;
+            for (const auto &repository : claim_->repositories)
+                for (std::string &name : missing_segments(*repository, need, kMaxOwnSegments, cancel))
+                    missing.insert(std::move(name));
+            return missing;
+        },
+        [this] { return tick(); });
+    for (const std::string &name : names) {
+        const Bytes content = read_local_segment(name, stop);
+        in_background(
+            [&](const CancelToken &cancel) {
+                backup_->add_file("pg_wal/" + name, content, source_.group_access ? 0640 : 0600, unix_time_ms(),
+                                  cancel);
+            },
+            [this] { return tick(); });
+    }
+    own_wal_ = true;
 }
 
 CommitDocument BackupJob::describe_backup(const BackupMode &mode) const {
@@ -136,14 +172,14 @@ CommitDocument BackupJob::describe_backup(const BackupMode &mode) const {
     document.start_timeline = mode.start_timeline();
     document.stop_lsn = mode.stop_position();
     document.stop_timeline = mode.stop_timeline();
-    document.wal_ranges = {{mode.start_timeline(), mode.start(), mode.stop_position()}};
+    document.wal_ranges = ranges_;
     document.started_ms = started_ms_;
     document.stopped_ms = stopped_ms_;
     document.from_standby = facts_.in_recovery;
     document.own_wal = own_wal_;
     document.group_access = data_directory_mode == PG_DIR_MODE_GROUP;
     document.host = facts_.host;
-    document.instance = writer_->instance;
+    document.instance = claim_->instance;
     document.product_version = PGVIGIL_VERSION;
     document.annotations_json = order_.annotations;
     document.tablespaces = mode.tablespaces();

@@ -6,6 +6,7 @@
 #include "server/server_facts.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
+#include "server/wal_wait.h"
 #include "server/writer.h"
 
 #include "base/log.h"
@@ -46,6 +47,8 @@ class BackupJob {
     void begin(const BackupMode &mode);
     void copy(const BackupMode &mode);
     void wait_for_wal(const BackupMode &mode);
+    // Puts the needed WAL that a repository lacks into the backup (rules E6).
+    void bring_own_wal(const WalNeed &need, Lsn stop);
     CommitDocument describe_backup(const BackupMode &mode) const;
     // Asked after every wake-up while a thread works: reports progress, true to stop.
     bool tick();
@@ -55,9 +58,11 @@ class BackupJob {
     std::function<void(const std::string &)> named_;
     Settings settings_;
     ServerFacts facts_;
-    std::unique_ptr<OpenedWriter> writer_;
+    std::unique_ptr<Claim> claim_;
     std::unique_ptr<BackupWriter> backup_;
     Bytes control_file_;
+    BackupSource source_;
+    std::vector<WalRange> ranges_;
     std::string id_;
     int64_t started_ms_ = 0;
     int64_t stopped_ms_ = 0;

@@ -34,11 +34,11 @@ void record_gaps(const Settings &settings, const ServerFacts &facts, const std::
         return;
     in_background(
         [&](const CancelToken &cancel) {
-            const OpenedWriter writer = open_as_writer(settings, facts, cancel);
+            const Claim claim = open_as_writer(settings, facts, cancel);
             for (size_t i = known; i < gaps.size(); ++i)
-                for (const auto &repository : writer.repositories)
-                    store_gap(*repository, {gaps[i].file, gaps[i].reason, gaps[i].time_ms, writer.instance, facts.host},
-                              writer.epoch, cancel);
+                for (const auto &repository : claim.repositories)
+                    store_gap(*repository, {gaps[i].file, gaps[i].reason, gaps[i].time_ms, claim.instance, facts.host},
+                              claim.epoch, cancel);
         },
         stop);
     mark_gaps_recorded(facts.data_directory, gaps.size());

@@ -24,6 +24,8 @@ namespace pgvigil {
 namespace {
 
 constexpr long kCycleMs = 2000;
+constexpr int64_t kDiskMs = 5000;
+constexpr int64_t kGapMs = 5000;
 constexpr int64_t kCatalogMs = 60000;
 constexpr int64_t kWakeArchiverMs = 10000;
 constexpr std::chrono::milliseconds kFirstPause{5000};
@@ -99,6 +101,9 @@ class Keeper {
     void settings_changed();
 
   private:
+    // While a thread works: what must not wait for a store that does not answer.
+    bool tick();
+    void look_at_disk();
     void look_at_catalog();
     void start_due_backup();
     void watch_automatic_backup();
@@ -125,9 +130,20 @@ void Keeper::settings_changed() {
     catalog_ = {};
 }
 
-void Keeper::cycle() {
+void Keeper::look_at_disk() {
     if (disk_step_.due())
-        disk_step_.run(5000, [&] { disk_.look(server_facts()); });
+        disk_step_.run(kDiskMs, [&] { disk_.look(server_facts()); });
+}
+
+bool Keeper::tick() {
+    look_at_disk();
+    wake_archiver();
+    return must_stop();
+}
+
+void Keeper::cycle() {
+    const auto stop = [this] { return tick(); };
+    look_at_disk();
     if (repository_setting()[0] == '\0') {
         role_.publish_off();
         return;
@@ -135,7 +151,7 @@ void Keeper::cycle() {
     if (role_.wants_look())
         role_step_.soon();
     if (role_step_.due())
-        role_step_.run(RoleWatch::kPeriodMs, [&] { role_.look(current_settings(), server_facts(), must_stop); });
+        role_step_.run(RoleWatch::kPeriodMs, [&] { role_.look(current_settings(), server_facts(), stop); });
     bool requested = false;
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
         requested = shared.keeper.catalog_requested;
@@ -145,8 +161,8 @@ void Keeper::cycle() {
         catalog_step_.soon();
     if (catalog_step_.due())
         catalog_step_.run(kCatalogMs, [&] { look_at_catalog(); });
-    if (gap_step_.due() && role_.may_write())
-        gap_step_.run(5000, [&] { record_gaps(current_settings(), server_facts(), must_stop); });
+    if (gap_step_.due() && role_.is_writer())
+        gap_step_.run(kGapMs, [&] { record_gaps(current_settings(), server_facts(), stop); });
     watch_automatic_backup();
     if (backup_step_.due())
         backup_step_.run(kCycleMs, [&] { start_due_backup(); });
@@ -154,12 +170,12 @@ void Keeper::cycle() {
 }
 
 void Keeper::look_at_catalog() {
-    catalog_ = refresh_catalog(current_settings(), server_facts(), must_stop);
+    catalog_ = refresh_catalog(current_settings(), server_facts(), [this] { return tick(); });
 }
 
 // Rules H1, H2: the first backup of a cluster, and the one after a gap.
 bool Keeper::full_is_due() const {
-    if (!catalog_.readable || !role_.may_write() || !archives_with_pgvigil())
+    if (!catalog_.readable || !role_.is_writer() || !archives_with_pgvigil())
         return false;
     if (catalog_.backups == 0)
         return auto_first_backup();

@@ -35,9 +35,7 @@ std::vector<std::string> server_directories(const std::string &data_directory) {
     return directories;
 }
 
-} // namespace
-
-std::vector<OpenedStore> open_stores(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel) {
+StoreOptions store_options(const Settings &settings, const ServerFacts &facts) {
     StoreOptions options;
     options.credentials_file = settings.credentials_file;
     options.log = &process_log();
@@ -45,7 +43,21 @@ std::vector<OpenedStore> open_stores(const Settings &settings, const ServerFacts
     options.connect_timeout = std::min(settings.request_timeout, options.connect_timeout);
     options.retry_for = settings.retry_for;
     options.forbidden_directories = server_directories(facts.data_directory);
+    return options;
+}
 
+} // namespace
+
+std::vector<NamedStore> name_stores(const Settings &settings, const ServerFacts &facts) {
+    const StoreOptions options = store_options(settings, facts);
+    std::vector<NamedStore> stores;
+    for (const RepositoryUrl &url : settings.repositories)
+        stores.push_back({url.normalised(), open_store(url, options)});
+    return stores;
+}
+
+std::vector<OpenedStore> open_stores(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel) {
+    const StoreOptions options = store_options(settings, facts);
     std::vector<OpenedStore> opened;
     for (const RepositoryUrl &url : settings.repositories) {
         OpenedStore &entry = opened.emplace_back();

@@ -8,6 +8,7 @@
 #include "base/cancel.h"
 #include "base/error.h"
 #include "repo/repository.h"
+#include "repo/writer_claim.h"
 #include "storage/object_store.h"
 
 #include <memory>
@@ -16,6 +17,9 @@
 #include <vector>
 
 namespace pgvigil {
+
+// A store for each URL; opening talks to no server. Throws where one cannot be used as it stands.
+[[nodiscard]] std::vector<NamedStore> name_stores(const Settings &settings, const ServerFacts &facts);
 
 struct OpenedStore {
     std::string url;                            // normalised

@@ -7,45 +7,90 @@
 #include "server/writer.h"
 
 #include <unistd.h>
+#include <utility>
 
 namespace pgvigil {
 
 namespace {
 
-void publish(WriterRole role, const OpenedWriter *writer, const char *message, const char *hint) {
-    const uint64_t epoch = writer != nullptr ? writer->epoch : 0;
-    const TimelineId timeline = writer != nullptr ? writer->epoch_timeline : 0;
-    const uint64_t start = writer != nullptr ? writer->epoch_start.value : 0;
+WriterRole role_of(WriterStanding standing) noexcept {
+    switch (standing) {
+    case WriterStanding::kWriter:
+        return WriterRole::kWriter;
+    case WriterStanding::kStandby:
+        return WriterRole::kStandby;
+    case WriterStanding::kInRecovery:
+        return WriterRole::kInRecovery;
+    case WriterStanding::kDetached:
+        return WriterRole::kDetached;
+    case WriterStanding::kStaleCopy:
+        return WriterRole::kStale;
+    case WriterStanding::kFenced:
+        return WriterRole::kFenced;
+    }
+    return WriterRole::kUnknown;
+}
+
+void publish(WriterRole role, const std::optional<Claim> &claim, const std::optional<Error> &error) {
+    const bool claimed = claim.has_value();
+    const uint64_t epoch = claim ? claim->epoch : 0;
+    const TimelineId timeline = claim ? claim->epoch_timeline : 0;
+    const uint64_t start = claim ? claim->epoch_start.value : 0;
+    std::string text = error ? error->message() : std::string();
+    if (error && !error->detail().empty())
+        text += ": " + error->detail();
+    const char *message = text.c_str();
+    const char *hint = error ? error->hint().c_str() : "";
     with_lock(LW_EXCLUSIVE, [=](SharedState &shared) noexcept {
         shared.writer.role = role;
-        shared.writer.epoch = epoch;
-        shared.writer.epoch_timeline = timeline;
-        shared.writer.epoch_start = start;
+        if (claimed) {
+            shared.writer.epoch = epoch;
+            shared.writer.epoch_timeline = timeline;
+            shared.writer.epoch_start = start;
+        }
         shared.writer.checked_at = GetCurrentTimestamp();
         set_text(shared.writer.message, message);
         set_text(shared.writer.hint, hint);
     });
 }
 
+// The one thing an operator has to know: said in the log when it begins, and again after each restart.
+void say(const Error &refusal) {
+    ErrorReport report;
+    describe_error(refusal, report);
+    warn(report, "pgvigil writes nothing");
+}
+
 } // namespace
 
 void RoleWatch::publish_off() {
-    may_write_ = false;
+    is_writer_ = false;
     settled_ = false;
-    publish(WriterRole::kOff, nullptr, "", "");
+    publish(WriterRole::kOff, std::nullopt, std::nullopt);
 }
 
 void RoleWatch::settings_changed() {
-    may_write_ = false;
+    is_writer_ = false;
+    last_refusal_.clear();
 }
 
 bool RoleWatch::wants_look() {
     bool in_recovery = false;
-    pg_section([&]() noexcept { in_recovery = RecoveryInProgress(); });
-    const bool promoted = known_recovery_ && was_in_recovery_ && !in_recovery;
+    bool streaming = false;
+    uint64_t decisions = 0;
+    pg_section([&]() noexcept {
+        in_recovery = RecoveryInProgress();
+        streaming = in_recovery && WalRcvStreaming();
+    });
+    with_lock(LW_SHARED, [&](SharedState &shared) noexcept { decisions = shared.writer.decisions; });
+    const bool promoted = was_in_recovery_ && !in_recovery;
+    const bool connected = streaming && !was_streaming_;
+    const bool decided = decisions != decisions_;
     was_in_recovery_ = in_recovery;
-    known_recovery_ = true;
-    return promoted;
+    was_streaming_ = streaming;
+    decisions_ = decisions;
+    return promoted || connected || decided ||
+           (!is_writer_ && !in_recovery && ::access(std::string(kTakeOverFileName).c_str(), F_OK) == 0);
 }
 
 bool RoleWatch::just_settled() noexcept {
@@ -53,13 +98,22 @@ bool RoleWatch::just_settled() noexcept {
 }
 
 void RoleWatch::look(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop) {
-    const bool before = may_write_;
-    may_write_ = false;
-    const OpenedWriter writer =
-        in_background([&](const CancelToken &cancel) { return open_as_writer(settings, facts, cancel); }, stop);
-    publish(facts.in_recovery ? WriterRole::kStandby : WriterRole::kWriter, &writer, "", "");
-    may_write_ = true;
-    settled_ = !before;
+    const bool before = std::exchange(is_writer_, false);
+    ClaimResult result;
+    try {
+        result = in_background([&](const CancelToken &cancel) { return settle_role(settings, facts, cancel); }, stop);
+    } catch (const Error &error) {
+        if (error.code() != ErrorCode::kCancelled)
+            publish(error.code() == ErrorCode::kForeign ? WriterRole::kForeign : WriterRole::kUnreachable, std::nullopt,
+                    error);
+        throw;
+    }
+    publish(role_of(result.standing), result.claim, result.refusal);
+    is_writer_ = result.standing == WriterStanding::kWriter;
+    settled_ = is_writer_ && !before;
+    if (result.refusal && result.refusal->message() != last_refusal_)
+        say(*result.refusal);
+    last_refusal_ = result.refusal ? result.refusal->message() : std::string();
 }
 
 } // namespace pgvigil

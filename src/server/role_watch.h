@@ -5,7 +5,9 @@
 #include "server/server_facts.h"
 #include "server/settings.h"
 
+#include <cstdint>
 #include <functional>
+#include <string>
 
 namespace pgvigil {
 
@@ -21,16 +23,18 @@ class RoleWatch {
 
     // Whether something happened that makes a new look worth while at once: a promotion, a file pgvigil.take_over.
     [[nodiscard]] bool wants_look();
-    // Whether backups and documents may be written.
-    [[nodiscard]] bool may_write() const noexcept { return may_write_; }
+    // Whether this server is the writer.
+    [[nodiscard]] bool is_writer() const noexcept { return is_writer_; }
     // True once after the role was settled: the archiver may go on.
     [[nodiscard]] bool just_settled() noexcept;
 
   private:
-    bool may_write_ = false;
+    bool is_writer_ = false;
     bool settled_ = false;
     bool was_in_recovery_ = false;
-    bool known_recovery_ = false;
+    bool was_streaming_ = false;
+    uint64_t decisions_ = 0;
+    std::string last_refusal_;
 };
 
 } // namespace pgvigil

@@ -22,6 +22,7 @@ ServerFacts server_facts() {
 
     uint64_t system_identifier = 0;
     bool in_recovery = false;
+    bool streaming = false;
     XLogRecPtr end = InvalidXLogRecPtr;
     TimeLineID timeline = 0;
     pg_section([&]() noexcept {
@@ -31,6 +32,7 @@ ServerFacts server_facts() {
             end = GetFlushRecPtr(&timeline);
             return;
         }
+        streaming = WalRcvStreaming();
         end = GetXLogReplayRecPtr(&timeline);
         TimeLineID received_timeline = 0;
         const XLogRecPtr received = GetWalRcvFlushRecPtr(nullptr, &received_timeline);
@@ -41,15 +43,10 @@ ServerFacts server_facts() {
     });
     facts.system_identifier = system_identifier;
     facts.in_recovery = in_recovery;
+    facts.streaming = streaming;
     facts.wal_end = Lsn{end};
     facts.timeline = timeline;
     return facts;
-}
-
-bool is_streaming() {
-    bool streaming = false;
-    pg_section([&]() noexcept { streaming = WalRcvStreaming(); });
-    return streaming;
 }
 
 bool archives_with_pgvigil() {

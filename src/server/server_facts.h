@@ -18,15 +18,13 @@ struct ServerFacts {
     std::string wal_directory;
     std::string host;
     bool in_recovery = false;
+    bool streaming = false; // a WAL receiver gets WAL from a primary right now
     TimelineId timeline = 0;
     // The end of this server's WAL: flushed on a primary, replayed or received on a standby.
     Lsn wal_end;
 };
 
 [[nodiscard]] ServerFacts server_facts();
-
-// Whether a standby receives WAL from a primary right now.
-[[nodiscard]] bool is_streaming();
 
 // Whether this server archives with pgvigil: archive_mode and archive_library say so.
 [[nodiscard]] bool archives_with_pgvigil();

@@ -52,6 +52,8 @@ const char *role_name(WriterRole role) noexcept {
         return "writer";
     case WriterRole::kStandby:
         return "standby";
+    case WriterRole::kInRecovery:
+        return "recovery";
     case WriterRole::kDetached:
         return "detached";
     case WriterRole::kStale:

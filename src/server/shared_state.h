@@ -46,6 +46,7 @@ enum class WriterRole : uint8_t {
     kOff,        // pgvigil.repository is empty
     kWriter,     // holds the highest epoch
     kStandby,    // in recovery; registered standbys may take over at promotion
+    kInRecovery, // in recovery and no registered standby
     kDetached,   // a copy, or never told to write
     kStale,      // its WAL ends before what the repository has
     kFenced,     // another server took over

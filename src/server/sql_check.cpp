@@ -80,12 +80,11 @@ void check_push(Rows &rows, const Settings &settings, const ServerFacts &facts) 
     const int64_t started = boot_time_ms();
     const uint64_t segment = segment_before(Lsn{end}, facts.wal_segment_size);
     WalNeed need;
-    need.timeline = facts.timeline;
-    need.start = segment_start(segment, facts.wal_segment_size);
-    need.stop = segment_start(segment + 1, facts.wal_segment_size);
+    need.ranges = {{facts.timeline, segment_start(segment, facts.wal_segment_size),
+                    segment_start(segment + 1, facts.wal_segment_size)}};
     need.segment_size = facts.wal_segment_size;
     need.required = settings.required;
-    const std::string file = segment_name(need.timeline, segment, need.segment_size);
+    const std::string file = segment_name(facts.timeline, segment, need.segment_size);
     try {
         in_background([&](const CancelToken &cancel) {
             const auto repositories = open_for_reading(settings, facts, cancel);

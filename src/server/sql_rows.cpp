@@ -34,10 +34,10 @@ Cell text_array_cell(const std::vector<std::string> &items) {
     return text + "}";
 }
 
-Datum return_rows(FunctionCallInfo fcinfo, const Rows &rows) {
+Datum return_rows(FunctionCallInfo fcinfo, const Rows &rows, bool scalar) {
     AttInMetadata *meta = nullptr;
     pg_section([&]() noexcept {
-        InitMaterializedSRF(fcinfo, 0);
+        InitMaterializedSRF(fcinfo, scalar ? MAT_SRF_USE_EXPECTED_DESC : 0);
         meta = TupleDescGetAttInMetadata(reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo)->setDesc);
     });
     std::vector<char *> values;

@@ -41,8 +41,8 @@ template <class T>
 [[nodiscard]] Cell seconds_cell(double seconds);
 [[nodiscard]] Cell text_array_cell(const std::vector<std::string> &items);
 
-// Answers a set-returning call.
-Datum return_rows(FunctionCallInfo fcinfo, const Rows &rows);
+// Answers a set-returning call; `scalar` where it returns a set of single values.
+Datum return_rows(FunctionCallInfo fcinfo, const Rows &rows, bool scalar = false);
 
 [[nodiscard]] std::string text_argument(FunctionCallInfo fcinfo, int number);
 

@@ -39,7 +39,7 @@ int64_t take_over_now(const std::string &reason) {
         throw Error(ErrorCode::kNotWriter, "a server in recovery cannot take over")
             .hint("Promote it first. A standby that streamed from the writer takes over by itself then.");
     const uint64_t epoch =
-        in_background([&](const CancelToken &cancel) { return take_over(settings, facts, reason, cancel); });
+        in_background([&](const CancelToken &cancel) { return order_take_over(settings, facts, reason, cancel); });
     wake_others();
     return static_cast<int64_t>(epoch);
 }
@@ -48,9 +48,9 @@ Rows accept_now() {
     const Settings settings = settings_with_repository();
     const ServerFacts facts = server_facts();
     Rows rows;
-    for (const auto &repository :
-         in_background([&](const CancelToken &cancel) { return accept_repositories(settings, facts, cancel); }))
-        rows.push_back({Cell(repository->url()), Cell(to_string(repository->id()))});
+    for (std::string &line :
+         in_background([&](const CancelToken &cancel) { return order_acceptance(settings, facts, cancel); }))
+        rows.push_back({Cell(std::move(line))});
     wake_others();
     return rows;
 }
@@ -69,6 +69,6 @@ Datum pgv_take_over(PG_FUNCTION_ARGS) {
 }
 
 Datum pgv_accept_repository(PG_FUNCTION_ARGS) {
-    return pgvigil::cpp_section([&] { return pgvigil::return_rows(fcinfo, pgvigil::accept_now()); });
+    return pgvigil::cpp_section([&] { return pgvigil::return_rows(fcinfo, pgvigil::accept_now(), true); });
 }
 }

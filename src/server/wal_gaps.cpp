@@ -89,6 +89,8 @@ std::vector<WalGap> parse_gaps(std::istream &text) {
 
 // Reads, changes and writes the list below one lock: the archiver may append at any time.
 template <class Change> void change_gaps(const std::string &data_directory, Change &&change) {
+    if (::access(file_name(data_directory).c_str(), F_OK) != 0)
+        return;
     LockedFile file(file_name(data_directory));
     std::ifstream stream(file_name(data_directory));
     std::vector<WalGap> gaps = parse_gaps(stream);

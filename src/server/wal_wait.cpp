@@ -24,25 +24,26 @@ std::string_view segment_of_key(std::string_view key) {
 
 } // namespace
 
-std::vector<std::string> missing_segments(const Repository &repository, const WalNeed &need, size_t limit,
-                                          const CancelToken &cancel) {
-    const ClusterLayout &layout = repository.layout();
-    const uint64_t first = segment_of(need.start, need.segment_size);
-    const uint64_t last = segment_before(need.stop, need.segment_size);
-    const auto name_of = [&](uint64_t segment) { return segment_name(need.timeline, segment, need.segment_size); };
+namespace {
 
-    std::vector<std::string> missing;
+void add_missing(std::vector<std::string> &missing, const Repository &repository, const WalRange &range,
+                 uint64_t segment_size, size_t limit, const CancelToken &cancel) {
+    const ClusterLayout &layout = repository.layout();
+    const uint64_t first = segment_of(range.start, segment_size);
+    const uint64_t last = segment_before(range.end, segment_size);
+    const auto name_of = [&](uint64_t segment) { return segment_name(range.timeline, segment, segment_size); };
+
     uint64_t next = first;
-    const std::string prefix = layout.wal_prefix(need.timeline);
-    const std::string before = first == 0 ? std::string() : layout.wal_file(name_of(first - 1)) + "~~";
-    std::string after = before;
+    const std::string prefix = layout.wal_prefix(range.timeline);
+    // Behind every object that stands for the segment before.
+    std::string after = first == 0 ? std::string() : layout.wal_file(name_of(first - 1)) + "~~";
     for (bool more = true; more && next <= last && missing.size() < limit;) {
         const ListPage page = repository.store().list({prefix, false, after, 1000}, cancel);
         for (const ObjectInfo &object : page.objects) {
             const auto parsed = parse_wal_file_name(segment_of_key(object.key));
             if (!parsed || parsed->kind != WalFileKind::kSegment)
                 continue;
-            const uint64_t segment = segment_number(*parsed, need.segment_size);
+            const uint64_t segment = segment_number(*parsed, segment_size);
             while (next < segment && next <= last && missing.size() < limit)
                 missing.push_back(name_of(next++));
             if (segment == next)
@@ -53,6 +54,15 @@ std::vector<std::string> missing_segments(const Repository &repository, const Wa
     }
     while (next <= last && missing.size() < limit)
         missing.push_back(name_of(next++));
+}
+
+} // namespace
+
+std::vector<std::string> missing_segments(const Repository &repository, const WalNeed &need, size_t limit,
+                                          const CancelToken &cancel) {
+    std::vector<std::string> missing;
+    for (const WalRange &range : need.ranges)
+        add_missing(missing, repository, range, need.segment_size, limit, cancel);
     return missing;
 }
 

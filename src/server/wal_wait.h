@@ -3,6 +3,7 @@
 
 #include "base/cancel.h"
 #include "base/lsn.h"
+#include "repo/documents.h"
 #include "repo/repository.h"
 
 #include <chrono>
@@ -14,9 +15,7 @@
 namespace pgvigil {
 
 struct WalNeed {
-    TimelineId timeline = 0;
-    Lsn start;
-    Lsn stop;
+    std::vector<WalRange> ranges;
     uint64_t segment_size = 0; // bytes
     unsigned required = 0;     // repositories; 0 = all
 };

@@ -2,46 +2,72 @@
 
 #include "server/writer.h"
 
+#include "server/guarded_store.h"
+
+#include "repo/identity.h"
+
+#include <algorithm>
+
 namespace pgvigil {
 
 namespace {
 
-OpenedWriter open_all(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel) {
-    OpenedWriter writer;
-    for (OpenedStore &opened : open_stores(settings, facts, cancel)) {
-        if (opened.problem)
-            throw Error(*opened.problem);
-        const RepositoryDocument document =
-            opened.document ? *opened.document : create_repository_document(*opened.store, cancel);
-        writer.repositories.push_back(
-            std::make_shared<Repository>(std::move(opened.store), document, opened.url, facts.system_identifier));
-    }
-    return writer;
+ClaimInput input_for(const Settings &settings, const ServerFacts &facts) {
+    ClaimInput input;
+    input.data_directory = facts.data_directory;
+    input.system_identifier = facts.system_identifier;
+    input.host = facts.host;
+    input.in_recovery = facts.in_recovery;
+    input.streaming = facts.streaming;
+    input.timeline = facts.timeline;
+    input.wal_end = facts.wal_end;
+    input.segment_size = facts.wal_segment_size;
+    input.required = settings.required;
+    return input;
 }
 
 } // namespace
 
-OpenedWriter open_as_writer(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel) {
-    OpenedWriter writer = open_all(settings, facts, cancel);
-    writer.epoch = 1;
-    writer.epoch_timeline = 1;
-    return writer;
+ClaimResult settle_role(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel) {
+    if (settings.repositories.empty())
+        throw no_repository_error();
+    const ClaimInput input = input_for(settings, facts);
+    const std::vector<NamedStore> stores = name_stores(settings, facts);
+    return facts.in_recovery ? open_for_standby(input, stores, cancel) : claim_writer(input, stores, cancel);
 }
 
-OpenedWriter open_for_backup(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel) {
-    return open_as_writer(settings, facts, cancel);
+Claim open_as_writer(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel) {
+    return settle_role(settings, facts, cancel).value();
 }
 
-void check_still_writer(const OpenedWriter & /*writer*/, const CancelToken & /*cancel*/) {}
-
-uint64_t take_over(const Settings &settings, const ServerFacts &facts, const std::string & /*reason*/,
-                   const CancelToken &cancel) {
-    return open_as_writer(settings, facts, cancel).epoch;
+std::vector<std::shared_ptr<Repository>> all_repositories(const Claim &claim, const Settings &settings,
+                                                          const ServerFacts &facts) {
+    std::vector<std::shared_ptr<Repository>> repositories = claim.repositories;
+    if (claim.unreachable.empty())
+        return repositories;
+    const LocalIdentity local = read_identity(facts.data_directory);
+    const std::vector<NamedStore> stores = name_stores(settings, facts);
+    for (const UnreachableRepository &lost : claim.unreachable) {
+        const AcceptedRepository *accepted = local.identity.find_repository(lost.url);
+        const auto named = std::find_if(stores.begin(), stores.end(), [&](const auto &s) { return s.url == lost.url; });
+        if (accepted == nullptr || named == stores.end())
+            continue;
+        RepositoryDocument document;
+        document.id = accepted->id;
+        repositories.push_back(std::make_shared<Repository>(std::make_shared<GuardedStore>(named->store, accepted->id),
+                                                            document, lost.url, facts.system_identifier));
+    }
+    return repositories;
 }
 
-std::vector<std::shared_ptr<Repository>> accept_repositories(const Settings &settings, const ServerFacts &facts,
-                                                             const CancelToken &cancel) {
-    return open_as_writer(settings, facts, cancel).repositories;
+uint64_t order_take_over(const Settings &settings, const ServerFacts &facts, const std::string &reason,
+                         const CancelToken &cancel) {
+    return take_over(input_for(settings, facts), name_stores(settings, facts), reason, cancel).value().epoch;
+}
+
+std::vector<std::string> order_acceptance(const Settings &settings, const ServerFacts &facts,
+                                          const CancelToken &cancel) {
+    return accept_repositories(input_for(settings, facts), name_stores(settings, facts), cancel);
 }
 
 } // namespace pgvigil

@@ -1,40 +1,34 @@
-// The repositories as this server may use them: opened, checked against the identity file and, for writers, claimed
-// (rules C). Threading: any one thread.
+// The repositories as this server may use them: what pgvigil.repository names, claimed by the rules of
+// repo/writer_claim.h (rules C). Threading: any one thread.
 #pragma once
 
 #include "server/repositories.h"
 #include "server/server_facts.h"
 #include "server/settings.h"
 
-#include "base/random.h"
-#include "repo/repository.h"
+#include "repo/writer_claim.h"
 
-#include <memory>
+#include <string>
 #include <vector>
 
 namespace pgvigil {
 
-struct OpenedWriter {
-    std::vector<std::shared_ptr<Repository>> repositories;
-    Uuid instance{};
-    uint64_t epoch = 0;
-    Lsn epoch_start;
-    TimelineId epoch_timeline = 0;
-};
+// Claims the writer's role, or, in recovery, registers as a standby. A repository that does not answer is tolerated as
+// long as pgvigil.required_repositories others do. Throws what the stores throw, kForeign for another repository.
+[[nodiscard]] ClaimResult settle_role(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel);
+// The same; throws the refusal where this server may not write.
+[[nodiscard]] Claim open_as_writer(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel);
 
-// For archiving: this server must be the writer. Throws kNotWriter, kForeign, or what the stores throw.
-[[nodiscard]] OpenedWriter open_as_writer(const Settings &settings, const ServerFacts &facts,
-                                          const CancelToken &cancel);
-// For a backup: the writer, or a standby of it.
-[[nodiscard]] OpenedWriter open_for_backup(const Settings &settings, const ServerFacts &facts,
-                                           const CancelToken &cancel);
-// Throws kNotWriter when another server has taken over since.
-void check_still_writer(const OpenedWriter &writer, const CancelToken &cancel);
+// The claim's repositories together with those that do not answer now but were accepted before: what they miss is
+// filled in when they are back (rules B6).
+[[nodiscard]] std::vector<std::shared_ptr<Repository>> all_repositories(const Claim &claim, const Settings &settings,
+                                                                        const ServerFacts &facts);
+
 // Makes this server the writer: the next epoch in every repository. Returns its number.
-[[nodiscard]] uint64_t take_over(const Settings &settings, const ServerFacts &facts, const std::string &reason,
-                                 const CancelToken &cancel);
-// Makes the repositories that are there, and new ones, known to this server; returns them.
-[[nodiscard]] std::vector<std::shared_ptr<Repository>>
-accept_repositories(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel);
+[[nodiscard]] uint64_t order_take_over(const Settings &settings, const ServerFacts &facts, const std::string &reason,
+                                       const CancelToken &cancel);
+// Makes the repositories that are there, and new ones, known to this server. Returns a line for each.
+[[nodiscard]] std::vector<std::string> order_acceptance(const Settings &settings, const ServerFacts &facts,
+                                                        const CancelToken &cancel);
 
 } // namespace pgvigil

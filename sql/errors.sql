@@ -1,0 +1,38 @@
+-- What is asked wrongly is refused in words, with a SQLSTATE. No repository is set here.
+CREATE EXTENSION pgvigil;
+\set VERBOSITY verbose
+\set SHOW_CONTEXT never
+DO $$
+DECLARE
+    call text;
+    state text; message text; detail text; hint text;
+BEGIN
+    FOREACH call IN ARRAY ARRAY[
+        'SELECT pgv_backup_now(''differential'')',
+        'SELECT pgv_backup_now(''incremental'')',
+        'SELECT pgv_backup_now('''')',
+        'SELECT pgv_backup_now(''full'', ''[1, 2]'')',
+        'SELECT pgv_backup_now(''full'', jsonb_build_object(''a'', repeat(''x'', 5000)))',
+        'SELECT pgv_backup_now()',
+        'SELECT pgv_take_over(''  '')',
+        'SELECT pgv_take_over(''because'')',
+        'SELECT pgv_accept_repository()'] LOOP
+        BEGIN
+            EXECUTE call;
+            RAISE NOTICE '%: no error', call;
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
+                                    detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+            RAISE NOTICE E'%\n  % %\n  detail: %\n  hint: %', call, state, message, detail, hint;
+        END;
+    END LOOP;
+END $$;
+SELECT pgv_cancel_backup();
+SELECT pgv_backup_now(NULL);
+SELECT "check", ok FROM pgv_check() WHERE "check" NOT IN ('archive_mode', 'archive_library', 'wal_level', 'full_page_writes');
+SELECT ok, role, backups, last_backup, backup_running FROM pgv_status;
+SELECT * FROM pgv_progress;
+SELECT * FROM pgv_backups;
+SELECT * FROM pgv_wal_ranges;
+SELECT * FROM pgv_recovery_windows;
+DROP EXTENSION pgvigil;

@@ -1,0 +1,36 @@
+-- Every setting says what is wrong with a value and what was expected.
+CREATE EXTENSION pgvigil;
+\set VERBOSITY default
+ALTER SYSTEM SET pgvigil.repository = 'ftp://host/path';
+ALTER SYSTEM SET pgvigil.repository = 'file://relative';
+ALTER SYSTEM SET pgvigil.repository = 's3://';
+ALTER SYSTEM SET pgvigil.repository = 'file:///a,,file:///b';
+ALTER SYSTEM SET pgvigil.repository = 'file:///a, file:///a';
+ALTER SYSTEM SET pgvigil.repository = 's3://bucket/prefix?unknown=1';
+ALTER SYSTEM SET pgvigil.compression = 'gzip';
+ALTER SYSTEM SET pgvigil.compression = 'zstd:99';
+ALTER SYSTEM SET pgvigil.compression = 'zstd:';
+ALTER SYSTEM SET pgvigil.credentials_file = 'relative/path';
+ALTER SYSTEM SET pgvigil.required_repositories = 'most';
+ALTER SYSTEM SET pgvigil.required_repositories = '0';
+ALTER SYSTEM SET pgvigil.required_repositories = '2x';
+ALTER SYSTEM SET pgvigil.archive_look_ahead = 0;
+ALTER SYSTEM SET pgvigil.archive_look_ahead = 'many';
+ALTER SYSTEM SET pgvigil.backup_threads = 65;
+ALTER SYSTEM SET pgvigil.max_rate = '12 parsecs';
+ALTER SYSTEM SET pgvigil.archive_queue_max = -1;
+ALTER SYSTEM SET pgvigil.skip_wal_file = 'no-wal-file';
+ALTER SYSTEM SET pgvigil.auto_first_backup = 'perhaps';
+ALTER SYSTEM SET pgvigil.no_such_setting = 1;
+-- Who may see and change what.
+SELECT name, setting, unit, context, vartype, min_val, max_val
+FROM pg_settings WHERE name LIKE 'pgvigil.%' ORDER BY name;
+CREATE ROLE regress_pgvigil_nobody;
+SET ROLE regress_pgvigil_nobody;
+SHOW pgvigil.repository;
+SHOW pgvigil.credentials_file;
+SHOW pgvigil.compression;
+SET pgvigil.compression = 'lz4';
+RESET ROLE;
+DROP ROLE regress_pgvigil_nobody;
+DROP EXTENSION pgvigil;

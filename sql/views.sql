@@ -1,0 +1,8 @@
+-- The columns of the views are a contract.
+CREATE EXTENSION pgvigil;
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE c.relname IN ('pgv_status', 'pgv_archiver', 'pgv_progress', 'pgv_repositories', 'pgv_backups', 'pgv_wal_ranges',
+                    'pgv_recovery_windows')
+ORDER BY c.relname COLLATE "C", a.attnum;
+DROP EXTENSION pgvigil;
