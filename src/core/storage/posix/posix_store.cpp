@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <map>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -310,6 +311,8 @@ void PosixStore::remove_empty_parents(const FileHandle &root, std::string_view k
 
 std::vector<DeleteFailure> PosixStore::remove(const std::vector<std::string> &keys, const CancelToken &cancel) {
     std::vector<DeleteFailure> failures;
+    // One key of each directory that may be empty now.
+    std::map<std::string_view, std::string_view> touched;
     const FileHandle root = open_root();
     for (const std::string &key : keys) {
         cancel.check();
@@ -317,7 +320,7 @@ std::vector<DeleteFailure> PosixStore::remove(const std::vector<std::string> &ke
         if (!root)
             continue;
         if (unlinkat(root.get(), key.c_str(), 0) == 0) {
-            remove_empty_parents(root, key);
+            touched.emplace(std::string_view(key).substr(0, std::min(key.rfind('/'), key.size())), key);
             continue;
         }
         // A directory is no object, and so not there; Linux says EISDIR, POSIX EPERM.
@@ -329,6 +332,8 @@ std::vector<DeleteFailure> PosixStore::remove(const std::vector<std::string> &ke
         const Error error = posix_error("delete", path_of(key), error_number);
         failures.push_back({key, error.code() == ErrorCode::kAccessDenied, error.is_retryable(), error.message()});
     }
+    for (const auto &[directory, key] : touched)
+        remove_empty_parents(root, key);
     return failures;
 }
 
