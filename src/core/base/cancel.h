@@ -12,6 +12,8 @@ namespace pgvigil {
 
 class CancelToken {
   public:
+    // Not defaulted: clang refuses a constant object ("never cancelled") of a type without a constructor of its own.
+    CancelToken() noexcept {}
     void cancel() noexcept;
     [[nodiscard]] bool is_cancelled() const noexcept { return cancelled_.load(std::memory_order_acquire); }
     // Throws kCancelled once cancel() was called.
