@@ -33,6 +33,8 @@ BENCH_SOURCES := $(sort $(wildcard test/bench/*.cpp))
 
 ifeq ($(FLAVOUR),release)
 OPTIMIZE ?= -O2 -g
+else ifneq ($(SANITIZE),)
+OPTIMIZE ?= -O1 -g1
 else
 OPTIMIZE ?= -O1 -g
 endif

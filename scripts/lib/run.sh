@@ -33,6 +33,7 @@ begin_run() {
 }
 
 end_run() {
+    if [ -n "${checks_process:-}" ]; then kill "$checks_process" 2>/dev/null || true; fi
     if [ -n "$gateway_directory" ]; then
         as_test_user scripts/rados-gateway stop "$gateway_directory" >/dev/null 2>&1 || true
         rm -rf "$gateway_directory"
@@ -154,6 +155,32 @@ run_checks() {
         if [ "${1:-}" = --quick ]; then case $name in clang-*) [ "$name" = clang-format ] || continue ;; esac; fi
         run_command "check $name" "$check"
     done
+}
+
+# start_checks [--quick]: the checks in the background; collect_checks adds what they counted.
+start_checks() {
+    (
+        # shellcheck disable=SC2030
+        passed=0 failed=0 failures=()
+        run_checks "$@" > "$run/logs/checks.out"
+        printf '%s\n' "$passed $failed" "${failures[@]}" > "$run/logs/checks.counts"
+    ) &
+    checks_process=$!
+}
+
+collect_checks() {
+    local counts line
+    wait "$checks_process" || true
+    checks_process=''
+    say 'checks'
+    cat "$run/logs/checks.out"
+    {
+        read -r -a counts || counts=(0 1)
+        # shellcheck disable=SC2031
+        while read -r line; do failures+=("$line"); done
+    } < "$run/logs/checks.counts"
+    # shellcheck disable=SC2031
+    passed=$((passed + counts[0])) failed=$((failed + counts[1]))
 }
 
 # run_fuzz_replay: every corpus file goes through its target once more, under the sanitizers.
