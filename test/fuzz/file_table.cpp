@@ -54,6 +54,15 @@ void read(const Bytes &part, const Bytes &index) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const ByteView input = fuzz::view(data, size);
+    for (const bool index : {false, true})
+        fuzz::accepted([&] {
+            for (ByteReader in(input); !in.at_end();) {
+                if (index)
+                    (void)table::read_index_entry(in, "fuzz");
+                else
+                    (void)table::read_record(in, "fuzz");
+            }
+        });
     if (input.size() < 2 || input.size() > kMiB)
         return 0;
     const size_t cut = std::min<size_t>(load_le<uint16_t>(input.data()), input.size() - 2);

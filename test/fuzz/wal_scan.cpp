@@ -31,7 +31,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz::require(summary.end_of_records.value <= start.value + wal.size() + (uint64_t{1} << 30),
                   "records end far behind the bytes");
     (void)transaction_ends(wal, start, page);
-    (void)spanning_record(summary, summary);
     (void)parse_segment_header(input);
+    // In two pieces, as a large segment is scanned.
+    const size_t half = wal.size() / 2 / page * page;
+    WalScanSummary first = scan_wal(ByteView(wal).first(half), start, page);
+    const WalScanSummary second = scan_wal(ByteView(wal).subspan(half), Lsn{start.value + half}, page);
+    (void)spanning_record(first, second);
+    const WalScanSummary before = first;
+    append_scan(first, before, second);
     return 0;
 }
