@@ -6,6 +6,7 @@
 package PgVigil;
 use strict;
 use warnings;
+use Cwd qw(abs_path);
 use Exporter 'import';
 use IPC::Run;
 use Test::More;
@@ -27,8 +28,8 @@ use PgVigil::Load;
 use PgVigil::Repository;
 
 our @EXPORT = qw(
-  wait_for pg_major new_node new_repository needs_s3 repository_kinds
-  fill_tables pgbench_load switch_wal archived_through wait_for_archived backup_now wait_for_backup
+  wait_for scratch_directory pg_major new_node new_repository needs_s3 repository_kinds
+  fill_tables pgbench_load current_segment switch_wal archived_through wait_for_archived backup_now wait_for_backup
   pgvigil restore restored_node copied_node start_copy start_copy_fails set_and_reload
   table_checksums is_same_data verify_backup log_position log_since wait_for_log sql_fails process_of
 );
@@ -49,6 +50,12 @@ sub wait_for
         sleep($pause);
         $pause = $pause < 0.2 ? $pause * 1.3 : 0.2;
     }
+}
+
+# An empty directory that goes away with the test.
+sub scratch_directory
+{
+    return abs_path(PostgreSQL::Test::Utils::tempdir());
 }
 
 sub pg_major
@@ -161,6 +168,16 @@ sub pgbench_load
     return PgVigil::Load->new($handle);
 }
 
+# The segment that the server writes to now. (Right after a switch the position alone would name the one before.)
+sub current_segment
+{
+    my ($node) = @_;
+    return $node->safe_psql('postgres', <<'S');
+SELECT pg_logical_emit_message(false, 'pgvigil test', 'x') \g /dev/null
+SELECT pg_walfile_name(pg_current_wal_insert_lsn());
+S
+}
+
 # Ends the current segment, which then holds at least one record, and returns its name.
 sub switch_wal
 {
@@ -192,7 +209,7 @@ sub wait_for_archived
 sub backup_now
 {
     my ($node, $kind) = @_;
-    my $id = $node->safe_psql('postgres', q(SELECT pgv_backup_now(') . ($kind // 'full') . q(')));
+    my $id = $node->safe_psql('postgres', "SELECT pgv_backup_now('" . ($kind // 'full') . "')");
     die "pgv_backup_now returned \"$id\"" unless $id =~ /^\d{8}T\d{6}[FI]$/;
     return $id;
 }
@@ -237,6 +254,8 @@ sub restored_node
 {
     my ($name, $repository, @arguments) = @_;
     my $node = PostgreSQL::Test::Cluster->new($name);
+    # The server's default is to pause at a target.
+    push @arguments, '--target-action', 'promote' if grep { /^--target-(?:time|lsn|xid|name|immediate)$/ } @arguments;
     my ($status, undef, $err) = restore($repository, $node->data_dir, @arguments);
     is($status, 0, "$name: restored") or die "the restore failed: $err";
     verify_backup($node->data_dir, "$name: pg_verifybackup");
@@ -267,7 +286,7 @@ sub _own_address
 sub start_copy
 {
     my ($node) = @_;
-    $node->start;
+    $node->start(fail_ok => 1) or die 'the restored server did not start: ' . slurp_file($node->logfile);
     wait_for(sub { $node->safe_psql('postgres', 'SELECT NOT pg_is_in_recovery()') eq 't' }, 'the end of recovery');
     return;
 }

@@ -110,7 +110,7 @@ run_regress() {
 
 # run_tap VERSION [FILE…]: PostgreSQL's own TAP library; one scenario per file.
 run_tap() {
-    local version=$1 pg_config source counts log out files=() file
+    local version=$1 pg_config source counts log out pgbackrest files=() file
     shift
     files=("$@")
     if [ ${#files[@]} -eq 0 ]; then for file in t/*.pl; do if [ -e "$file" ]; then files+=("$file"); fi; done; fi
@@ -120,11 +120,13 @@ run_tap() {
     source=$(pgxs_source_directory "$pg_config")
     out=$run/tmp/tap-$version
     as_test_user mkdir -p "$out" "$run/logs/tap-$version"
+    # Without it the scenario beside pgBackRest is skipped.
+    pgbackrest=$(scripts/install-pgbackrest 2>>"$log" || true)
     mkdir -p /tmp/pgvigil-portlock
     chmod 1777 /tmp/pgvigil-portlock 2>/dev/null || true
     (cd "$run/source" && as_test_user \
         PATH="$("$pg_config" --bindir):$PATH" PG_CONFIG="$pg_config" PG_REGRESS="$source/test/regress/pg_regress" \
-        PG_TEST_PORT_DIR=/tmp/pgvigil-portlock TMPDIR="$run/tmp" \
+        PG_TEST_PORT_DIR=/tmp/pgvigil-portlock TMPDIR="$run/tmp" PGVIGIL_TEST_PGBACKREST="$pgbackrest" \
         TESTDIR="$out" TESTDATADIR="$out/tmp_check" TESTLOGDIR="$run/logs/tap-$version" \
         perl scripts/lib/run-tap.pl "${PGVIGIL_JOBS:-2}" "$run/tmp/tap-$version.counts" "$source/test/perl:t:test/perl" \
         "${files[@]}") > "$log" 2>&1 </dev/null || true

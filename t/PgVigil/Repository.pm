@@ -127,6 +127,7 @@ sub _client
 {
     my ($self, @arguments) = @_;
     my ($out, $err);
+    local @ENV{qw(AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY)} = @ENV{qw(PGVIGIL_TEST_S3_ACCESS_KEY PGVIGIL_TEST_S3_SECRET_KEY)};
     IPC::Run::run(
         [ 'python3', "$tools/s3client.py", '--endpoint', $self->{endpoint}, '--bucket', $self->{bucket}, @arguments ],
         '<', \undef, '>', \$out, '2>', \$err) or die "s3client @arguments: $err";
