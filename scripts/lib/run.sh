@@ -72,7 +72,7 @@ run_gtest() {
     report=$run/tmp/${name//[^a-z0-9]/-}.json
     mkdir -p "$run/bin"
     cp "$binary" "$run/bin/"
-    (cd "$run/source" && as_test_user TMPDIR="$run/tmp" UBSAN_OPTIONS=print_stacktrace=1 timeout -k 10 1200 \
+    (cd "$run/source" && as_test_user TMPDIR="$run/tmp" UBSAN_OPTIONS=print_stacktrace=1 timeout -k 10 2400 \
         "$run/bin/$(basename "$binary")" --gtest_output="json:$report" --gtest_brief=1 "$@") > "$log" 2>&1 </dev/null ||
         status=$?
     read -r -a counts < <(python3 scripts/lib/count-gtest.py "$report")
