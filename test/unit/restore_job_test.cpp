@@ -3,6 +3,7 @@
 
 #include "base/crc32c.h"
 #include "base/json.h"
+#include "repo/writer_claim.h"
 
 #include <rapidcheck/gtest.h>
 
@@ -86,7 +87,7 @@ TEST_F(RestoreJob, brings_back_what_was_backed_up) {
     EXPECT_TRUE(files.contains("recovery.signal"));
     EXPECT_FALSE(files.contains("standby.signal"));
     EXPECT_FALSE(files.contains("tablespace_map"));
-    EXPECT_FALSE(files.contains(kTakeOverFile));
+    EXPECT_FALSE(files.contains(std::string(kTakeOverFileName)));
     EXPECT_EQ(files["global/pg_control"].size(), 8192U);
     EXPECT_EQ(files["backup_label"].find("INCREMENTAL"), std::string::npos);
     EXPECT_NE(files["backup_label"].find("START TIMELINE: 1\n"), std::string::npos);
@@ -103,7 +104,7 @@ TEST_F(RestoreJob, writes_a_manifest_of_what_it_wrote) {
     how.take_over = "the machine burnt";
     how.sync = true;
     restore(back_up_all(), how);
-    EXPECT_EQ(read(data(kTakeOverFile)), "the machine burnt\n");
+    EXPECT_EQ(read(data(std::string(kTakeOverFileName))), "the machine burnt\n");
     const Json manifest = parse_json(read(data("backup_manifest")), "backup_manifest");
     std::map<std::string, uint64_t> listed;
     for (const Json &file : manifest.at("Files"))
@@ -253,7 +254,7 @@ TEST_F(RestoreJob, a_table_with_hostile_paths_writes_nothing_outside) {
 TEST_F(RestoreJob, a_table_may_not_hold_what_decides_how_the_server_starts) {
     make_cluster();
     for (const std::string name : {"standby.signal", "recovery.signal", "backup_label", "tablespace_map",
-                                   "postmaster.pid", "pgvigil.take_over", "backup_manifest"}) {
+                                   "postmaster.pid", "pgvigil.take_over", "pgvigil.identity", "backup_manifest"}) {
         use_fresh_store();
         const std::string harmless(name.size(), 'z');
         write_file(harmless, as_view("x"));

@@ -71,10 +71,12 @@ std::vector<RecoveryWindow> recovery_windows(const Catalog &catalog, WalFactsSou
 }
 
 std::string describe(const RecoveryWindow &window) {
-    const int64_t end_us = std::max(window.to_us.value_or(0), window.from_ms * 1000);
-    return postgres_time_us(window.from_ms * 1000) + " (" + to_string(window.from_lsn) + ") to " +
-           postgres_time_us(end_us) + " (" + to_string(window.to_lsn) + ") on timeline " +
-           std::to_string(window.timeline);
+    const std::string from = postgres_time_us(window.from_ms * 1000) + " (" + to_string(window.from_lsn) + ") to ";
+    const std::string timeline = " on timeline " + std::to_string(window.timeline);
+    if (!window.to_us) // the time of its end was not asked for
+        return from + to_string(window.to_lsn) + timeline;
+    const int64_t end_us = std::max(*window.to_us, window.from_ms * 1000);
+    return from + postgres_time_us(end_us) + " (" + to_string(window.to_lsn) + ")" + timeline;
 }
 
 } // namespace pgvigil

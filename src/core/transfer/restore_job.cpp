@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "pgdata/backup_manifest.h"
+#include "repo/writer_claim.h"
 #include "transfer/restore_fetcher.h"
 #include "transfer/restore_wal.h"
 
@@ -31,7 +32,7 @@ constexpr std::array<std::string_view, 12> kDirectories = {
 const std::set<std::string_view> &written_by_restore() {
     static const std::set<std::string_view> names = {kControlFile,      "backup_label",    "tablespace_map",
                                                      "backup_manifest", "recovery.signal", "standby.signal",
-                                                     "postmaster.pid",  "postmaster.opts", kTakeOverFile};
+                                                     "postmaster.pid",  "postmaster.opts"};
     return names;
 }
 
@@ -165,7 +166,8 @@ class RestoreJob {
         };
         if (!previous.empty() && compare_paths(previous, entry.path) >= 0)
             throw wrong("Its files are out of order.");
-        if (written_by_restore().count(entry.path) != 0)
+        // An identity, or an order to take over, must not come from a backup: the copy would write as the original.
+        if (written_by_restore().count(entry.path) != 0 || entry.path.rfind("pgvigil.", 0) == 0)
             throw wrong("The restore makes this file itself.");
         if (entry.inherit_below != 0)
             throw wrong("It refers to a parent, which a full backup has not.");
@@ -202,7 +204,7 @@ class RestoreJob {
         tree.write_file(kAutoConf, with_recovery_settings(before, options_.settings));
         tree.write_file(options_.settings.standby ? "standby.signal" : "recovery.signal", "");
         if (options_.take_over)
-            write_small(tree, kTakeOverFile, *options_.take_over + "\n");
+            write_small(tree, std::string(kTakeOverFileName), *options_.take_over + "\n");
         const ByteView control = commit_.control_file;
         add_to_manifest(std::string(kControlFile), control.size(), unix_time_ms(), crc32c(control));
     }

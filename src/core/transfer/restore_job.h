@@ -22,15 +22,12 @@
 
 namespace pgvigil {
 
-// Holds the reason given for --take-over; the server reads and removes it when it claims the next epoch (rules C3).
-inline constexpr const char *kTakeOverFile = "pgvigil.take_over";
-
 struct RestoreOptions {
     std::string data_directory;                        // absolute
     std::map<std::string, std::string> tablespace_map; // old location → new, both absolute
     unsigned threads = 4;
     bool sync = true;
-    std::optional<std::string> take_over; // the reason
+    std::optional<std::string> take_over; // the reason; left in kTakeOverFileName for the server (rules C3)
     RecoverySettings settings;
 };
 
