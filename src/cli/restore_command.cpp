@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fmt/format.h>
 #include <thread>
@@ -45,6 +46,7 @@ struct Options {
     std::vector<std::string> tablespace_map;
     std::string threads;
     std::string take_over;
+    bool take_over_given = false;
     bool standby = false;
     bool dry_run = false;
     bool no_sync = false;
@@ -133,11 +135,13 @@ void check_options(const Options &options, const RestoreRequest &request) {
     if (options.standby && !std::holds_alternative<LatestTarget>(request.target))
         throw Error(ErrorCode::kInvalidArgument, "a standby has no recovery target")
             .hint("Leave out either --standby or the target.");
-    if (options.standby && !options.take_over.empty())
+    if (options.standby && options.take_over_given)
         throw Error(ErrorCode::kInvalidArgument, "a standby does not take over")
             .hint("Leave out either --standby or --take-over; a standby takes over when it is promoted.");
-    if (options.take_over.find('\n') != std::string::npos)
-        throw Error(ErrorCode::kInvalidArgument, "the reason for --take-over must be one line");
+    if (options.take_over_given && (options.take_over.find_first_not_of(" \t") == std::string::npos ||
+                                    options.take_over.find('\n') != std::string::npos))
+        throw Error(ErrorCode::kInvalidArgument, "--take-over needs a reason of one line")
+            .detail("It is kept in the repository beside the server's name.");
 }
 
 // Shows how far the restore is until it is destroyed.
@@ -230,6 +234,11 @@ int run(const Options &options) {
     if (planned.goes_on && !options.standby)
         log.emit(LogLevel::kWarning, "WAL is missing after the end of the recovery window",
                  describe(planned.plan.window));
+    const bool by_environment = std::getenv("AWS_ACCESS_KEY_ID") != nullptr; // NOLINT(concurrency-mt-unsafe)
+    if (by_environment && options.common.credentials_file.empty())
+        log.emit(LogLevel::kWarning, "the server will need the credentials too",
+                 "They are in this program's environment; start the server with the same, or restore with "
+                 "--credentials-file.");
     if (geteuid() == 0)
         log.emit(LogLevel::kWarning, "restoring as root",
                  "A server does not start on files of root: change their owner, or restore as the server's user.");
@@ -269,7 +278,10 @@ void add_restore_command(CLI::App &program, Action &action) {
     command->add_flag("--dry-run", options->dry_run, "Only show the plan");
     command->add_flag("--no-sync", options->no_sync, "Do not wait until everything is durable; for tests");
     command->footer(kExamples);
-    command->callback([options, &action] { action = [options] { return run(*options); }; });
+    command->callback([command, options, &action] {
+        options->take_over_given = command->count("--take-over") > 0;
+        action = [options] { return run(*options); };
+    });
 }
 
 } // namespace pgvigil::cli

@@ -25,6 +25,8 @@ namespace {
 
 constexpr int kAbsentExit = 1;
 constexpr std::chrono::milliseconds kRetryFor{15000};
+// A standby asks again by itself, and may be able to stream meanwhile.
+constexpr std::chrono::milliseconds kStandbyRetryFor{3000};
 
 constexpr const char *kExamples = R"(As restore_command, written by "pgvigil restore":
   restore_command = 'pgvigil wal-get --repository s3://bucket/prod --system-identifier 7300000000000000001 %f %p'
@@ -41,10 +43,14 @@ struct Options {
     std::string read_ahead; // segment size in bytes: this is the read-ahead process, `destination` its directory
 };
 
+bool is_standby() {
+    return access("standby.signal", F_OK) == 0;
+}
+
 // Sources are not opened by their root document here: WalReader looks at it before it takes an absence for the truth.
 std::vector<std::shared_ptr<Repository>> sources(const Options &options, uint64_t system_identifier, LogSink &log) {
     std::vector<std::shared_ptr<Repository>> repositories;
-    for (NamedStore &named : open_stores(options.common, kRetryFor, log))
+    for (NamedStore &named : open_stores(options.common, is_standby() ? kStandbyRetryFor : kRetryFor, log))
         repositories.push_back(
             std::make_shared<Repository>(named.store, RepositoryDocument{}, named.url.normalised(), system_identifier));
     return repositories;
@@ -136,7 +142,7 @@ int wal_get(const Options &options, const WalGetCall &call) {
     request.name = options.name;
     request.destination = options.destination;
     request.path = wal_path(options);
-    request.mode = access("standby.signal", F_OK) == 0 ? WalGetMode::kStandby : WalGetMode::kRecovery;
+    request.mode = is_standby() ? WalGetMode::kStandby : WalGetMode::kRecovery;
     request.patience = std::chrono::seconds(parse_number("--patience", options.patience, 0, 86400));
     const CancelToken cancel;
     StandardErrorLog log;

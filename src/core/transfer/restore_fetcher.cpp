@@ -16,6 +16,7 @@ namespace pgvigil {
 namespace {
 
 constexpr size_t kMaxQueuedRanges = 4096;
+constexpr uint64_t kEarlyWriteBytes = kMiB;
 constexpr std::chrono::milliseconds kCancelPoll{100};
 
 void write_at(const FileHandle &file, ByteView bytes, uint64_t offset, const std::string &path) {
@@ -78,7 +79,8 @@ void RestoreFetcher::add(std::vector<RangeRead> &&ranges) {
 }
 
 void RestoreFetcher::add_empty(RestoredFile &file) {
-    complete(file, tree_.open_file(file.path));
+    (void)tree_.open_file(file.path);
+    complete(file);
 }
 
 void RestoreFetcher::finish() {
@@ -132,7 +134,7 @@ void RestoreFetcher::read_range(const RangeRead &range, Worker &worker) {
         RestoredFile &file = *extent.file;
         plain_bytes += file.pieces[extent.piece].length;
         if (file.missing.fetch_sub(1) == 1)
-            complete(file, tree_.open_file(file.path));
+            complete(file);
     }
     events_.on_bytes(plain_bytes);
 }
@@ -161,12 +163,15 @@ void RestoreFetcher::write_extents(const RangeRead &range, ByteView bytes, const
     }
 }
 
-void RestoreFetcher::complete(RestoredFile &file, const FileHandle &handle) {
+void RestoreFetcher::complete(RestoredFile &file) {
     const uint64_t covered = file.pieces.empty() ? 0 : file.pieces.back().offset + file.pieces.back().length;
-    if (covered < file.size && ftruncate(handle.get(), static_cast<off_t>(file.size)) != 0)
-        throw posix_error("write", file.path, errno);
-    // The final sync then finds most of the bytes on their way.
-    (void)sync_file_range(handle.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+    if (covered < file.size || file.size >= kEarlyWriteBytes) {
+        const FileHandle handle = tree_.open_file(file.path);
+        if (covered < file.size && ftruncate(handle.get(), static_cast<off_t>(file.size)) != 0)
+            throw posix_error("write", file.path, errno);
+        // The final sync then finds most of the bytes on their way.
+        (void)sync_file_range(handle.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+    }
     const std::lock_guard lock(file_mutex_);
     events_.on_file(file);
 }

@@ -39,7 +39,7 @@ class RestoreFetcher {
     void run();
     void read_range(const RangeRead &range, Worker &worker);
     void write_extents(const RangeRead &range, ByteView bytes, const std::string &key, Worker &worker);
-    void complete(RestoredFile &file, const FileHandle &handle);
+    void complete(RestoredFile &file);
     // Until `ready`, a failure (thrown) or the caller's cancel (thrown).
     void wait(std::unique_lock<std::mutex> &lock, const std::function<bool()> &ready);
 
