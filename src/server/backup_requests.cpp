@@ -106,10 +106,10 @@ BackupTicket::BackupTicket(const BackupRequest &request) {
         set_text(slot->annotations, annotations);
     });
     if (chosen < 0) {
-        Error busy(ErrorCode::kBusy, "a backup is already running");
-        if (running[0] != '\0')
-            busy = std::move(busy).detail(std::string("It is backup ") + running + ".");
-        throw std::move(busy).hint("pgv_progress shows how far it is; pgv_cancel_backup() ends it.");
+        const std::string detail = running[0] == '\0' ? std::string() : std::string("It is backup ") + running + ".";
+        throw Error(ErrorCode::kBusy, "a backup is already running")
+            .detail(detail)
+            .hint("pgv_progress shows how far it is; pgv_cancel_backup() ends it.");
     }
     slot_ = static_cast<unsigned>(chosen);
     request_ = number;

@@ -36,6 +36,8 @@ std::vector<Reading> read_all(const Settings &settings, const ServerFacts &facts
         Reading &reading = readings.emplace_back();
         reading.url = opened.url;
         reading.problem = opened.problem;
+        if (!opened.document && !opened.problem)
+            reading.problem = Error(ErrorCode::kForeign, "repository \"" + opened.url + "\" is missing");
         if (!opened.document)
             continue;
         reading.id = to_string(opened.document->id);

@@ -83,12 +83,28 @@ PosixStore::PosixStore(std::string root, std::string display_name, LogSink &log)
 FileHandle PosixStore::open_root() const {
     FileHandle root = open_at(AT_FDCWD, root_, O_RDONLY | O_DIRECTORY);
     if (!root) {
-        if (errno == ENOENT)
-            return root;
-        throw posix_error("open repository directory", root_, errno);
+        if (errno != ENOENT)
+            throw posix_error("open repository directory", root_, errno);
+        const std::lock_guard lock(mutex_);
+        if (root_id_)
+            throw replaced();
+        return root;
     }
     check_root(root);
+    const DirectoryId id = identity_of(root, root_);
+    const std::lock_guard lock(mutex_);
+    if (root_id_ && *root_id_ != id)
+        throw replaced();
+    root_id_ = id;
     return root;
+}
+
+// What was read from one directory must never be continued in another that appears at its path: an empty mount point
+// would take WAL that nobody finds again.
+Error PosixStore::replaced() const {
+    return Error(ErrorCode::kForeign, fmt::format("repository directory \"{}\" is gone or was replaced", root_))
+        .detail("It was unmounted, removed or renamed while it was in use.")
+        .hint("Mount it again; the next try opens it afresh.");
 }
 
 void PosixStore::check_root(const FileHandle &root) const {

@@ -50,9 +50,11 @@ class PosixStore : public ObjectStore {
     [[nodiscard]] static DirectoryId identity_of(const FileHandle &directory, std::string_view path);
 
     [[nodiscard]] std::string path_of(std::string_view key) const { return root_ + "/" + std::string(key); }
-    // The root, opened anew for each operation: a file system mounted over it later must be seen. Invalid when absent.
+    // The root, opened anew for each operation: a file system mounted over it later must be seen, and is refused.
+    // Invalid when absent.
     [[nodiscard]] FileHandle open_root() const;
     void check_root(const FileHandle &root) const;
+    [[nodiscard]] Error replaced() const;
     [[nodiscard]] std::optional<OpenObject> open_object(std::string_view key) const;
 
     // The directory `relative` ("" for the root), created where missing, its entry durable.
@@ -73,10 +75,11 @@ class PosixStore : public ObjectStore {
                                   const CancelToken &cancel) const;
 
     const std::string root_;
+    mutable std::optional<DirectoryId> root_id_; // of the first directory met at root_
     const std::string name_;
     LogSink &log_;
     mutable std::atomic<bool> warned_{false};
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     // Directories whose entry in their parent was synced by this store.
     std::set<DirectoryId> durable_;
 };
