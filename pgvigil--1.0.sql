@@ -6,7 +6,7 @@ CREATE FUNCTION pgv_backup_now(
     wait boolean DEFAULT true,
     fast boolean DEFAULT true)
 RETURNS text
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION pgv_backup_now(text, jsonb, boolean, boolean) IS
     'makes a backup and returns its id; kind is auto or full';
 
@@ -23,7 +23,7 @@ COMMENT ON FUNCTION pgv_check() IS
 
 CREATE FUNCTION pgv_take_over(reason text)
 RETURNS bigint
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION pgv_take_over(text) IS
     'makes this server the one that writes the repository; returns the new epoch';
 

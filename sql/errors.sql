@@ -1,7 +1,5 @@
 -- What is asked wrongly is refused in words, with a SQLSTATE. No repository is set here.
 CREATE EXTENSION pgvigil;
-\set VERBOSITY verbose
-\set SHOW_CONTEXT never
 DO $$
 DECLARE
     call text;
@@ -14,6 +12,9 @@ BEGIN
         'SELECT pgv_backup_now(''full'', ''[1, 2]'')',
         'SELECT pgv_backup_now(''full'', jsonb_build_object(''a'', repeat(''x'', 5000)))',
         'SELECT pgv_backup_now()',
+        'SELECT pgv_backup_now(NULL)',
+        'SELECT pgv_backup_now(wait => NULL)',
+        'SELECT pgv_take_over(NULL)',
         'SELECT pgv_take_over(''  '')',
         'SELECT pgv_take_over(''because'')',
         'SELECT pgv_accept_repository()'] LOOP
@@ -28,9 +29,16 @@ BEGIN
     END LOOP;
 END $$;
 SELECT pgv_cancel_backup();
-SELECT pgv_backup_now(NULL);
 SELECT "check", ok FROM pgv_check() WHERE "check" NOT IN ('archive_mode', 'archive_library', 'wal_level', 'full_page_writes');
-SELECT ok, role, backups, last_backup, backup_running FROM pgv_status;
+-- The keeper has to have looked once.
+DO $$
+BEGIN
+    FOR i IN 1..100 LOOP
+        EXIT WHEN (SELECT role <> 'unknown' FROM pgv_status);
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+END $$;
+SELECT ok, summary, role, backups, last_backup, backup_running FROM pgv_status;
 SELECT * FROM pgv_progress;
 SELECT * FROM pgv_backups;
 SELECT * FROM pgv_wal_ranges;

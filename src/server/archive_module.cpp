@@ -106,26 +106,32 @@ bool may_let_go(const std::string &file, const Settings &settings) {
     return true;
 }
 
+// Errors after which stores are opened and the claim is looked at afresh before anything else is written. A store that
+// is only away keeps its session, and with it what runs ahead.
+bool wants_fresh_start(ErrorCode code) noexcept {
+    return code == ErrorCode::kNotWriter || code == ErrorCode::kForeign || code == ErrorCode::kIo ||
+           code == ErrorCode::kAccessDenied || code == ErrorCode::kInternal;
+}
+
 void archive(const std::string &file, const std::string &path, Patience &patience) {
     const auto stop = [&patience] { return patience.over(); };
     const Settings settings = current_settings();
-    if (session && !session->settings().same_repositories(settings)) {
+    if (session && session->settings().differs(settings)) {
         session.reset();
         status_session_ended();
     }
     if (may_let_go(file, settings))
         return;
-    if (!session || session->settings().differs(settings)) {
-        session.reset();
+    if (!session)
         session = std::make_unique<ArchiveSession>(settings, stop);
-    }
     try {
         session->recheck();
         session->archive(file, stop);
     } catch (const Error &error) {
-        // The claim is looked at afresh before anything else is written.
-        if (error.code() == ErrorCode::kNotWriter || error.code() == ErrorCode::kForeign)
+        if (wants_fresh_start(error.code())) {
             session.reset();
+            status_session_ended();
+        }
         throw;
     }
     const std::string command = also_archive_command();

@@ -76,7 +76,10 @@ std::string wait_for_backup(BackupTicket &ticket, bool wait) {
 }
 
 std::string backup_now(FunctionCallInfo fcinfo) {
-    check_kind(text_argument(fcinfo, 0));
+    check_kind(text_argument(fcinfo, 0, "kind"));
+    require_argument(fcinfo, 1, "annotations");
+    require_argument(fcinfo, 2, "wait");
+    require_argument(fcinfo, 3, "fast");
     BackupRequest request;
     request.annotations = annotations_argument(fcinfo, 1);
     const bool wait = PG_GETARG_BOOL(2);

@@ -59,7 +59,13 @@ Datum return_rows(FunctionCallInfo fcinfo, const Rows &rows, bool scalar) {
     return static_cast<Datum>(0);
 }
 
-std::string text_argument(FunctionCallInfo fcinfo, int number) {
+void require_argument(FunctionCallInfo fcinfo, int number, const char *name) {
+    if (PG_ARGISNULL(number))
+        throw Error(ErrorCode::kInvalidArgument, std::string("argument \"") + name + "\" is null");
+}
+
+std::string text_argument(FunctionCallInfo fcinfo, int number, const char *name) {
+    require_argument(fcinfo, number, name);
     char *value = nullptr;
     pg_section([&]() noexcept { value = text_to_cstring(PG_GETARG_TEXT_PP(number)); });
     return value;

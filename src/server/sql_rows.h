@@ -44,6 +44,8 @@ template <class T>
 // Answers a set-returning call; `scalar` where it returns a set of single values.
 Datum return_rows(FunctionCallInfo fcinfo, const Rows &rows, bool scalar = false);
 
-[[nodiscard]] std::string text_argument(FunctionCallInfo fcinfo, int number);
+// For functions that are not strict: a null would otherwise do nothing, without a word.
+void require_argument(FunctionCallInfo fcinfo, int number, const char *name);
+[[nodiscard]] std::string text_argument(FunctionCallInfo fcinfo, int number, const char *name);
 
 } // namespace pgvigil

@@ -65,7 +65,7 @@ PG_FUNCTION_INFO_V1(pgv_accept_repository);
 
 Datum pgv_take_over(PG_FUNCTION_ARGS) {
     return pgvigil::cpp_section(
-        [&] { return Int64GetDatum(pgvigil::take_over_now(pgvigil::text_argument(fcinfo, 0))); });
+        [&] { return Int64GetDatum(pgvigil::take_over_now(pgvigil::text_argument(fcinfo, 0, "reason"))); });
 }
 
 Datum pgv_accept_repository(PG_FUNCTION_ARGS) {
