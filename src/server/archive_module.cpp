@@ -10,6 +10,7 @@
 #include "server/server_facts.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
+#include "server/waiting.h"
 #include "server/wal_gaps.h"
 #include "server/wal_queue.h"
 
@@ -170,6 +171,9 @@ bool archive_file(const char *file, const char *path) {
             }
         },
         report);
+    // Waiting here may have taken the wake-up that told the archiver to finish: it would sleep for a minute before it
+    // looks.
+    give_latch_back();
     if (archived)
         return true;
     ErrorReport ignored;

@@ -9,6 +9,7 @@ namespace pgvigil {
 namespace {
 
 MainTask *live_tasks = nullptr;
+bool latch_taken = false;
 
 void end_live_tasks(int /*code*/, Datum /*argument*/) {
     for (MainTask *task = live_tasks; task != nullptr; task = live_tasks)
@@ -54,10 +55,18 @@ void wait_on_latch(int fd, long timeout_ms) {
             events |= WL_TIMEOUT;
         if (fd >= 0)
             events |= WL_SOCKET_READABLE;
-        (void)WaitLatchOrSocket(MyLatch, events, fd >= 0 ? fd : PGINVALID_SOCKET, timeout_ms, wait_event());
+        const int woken_by =
+            WaitLatchOrSocket(MyLatch, events, fd >= 0 ? fd : PGINVALID_SOCKET, timeout_ms, wait_event());
+        latch_taken = latch_taken || (woken_by & WL_LATCH_SET) != 0;
         ResetLatch(MyLatch);
         handle_interrupts_here();
     });
+}
+
+void give_latch_back() noexcept {
+    if (latch_taken)
+        SetLatch(MyLatch);
+    latch_taken = false;
 }
 
 MainTask::MainTask(std::function<void(const CancelToken &cancel)> body)
