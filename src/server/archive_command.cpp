@@ -22,8 +22,8 @@ namespace {
 constexpr long kPollMs = 100;
 constexpr int kGraceMs = 2000;
 
-// A child process in the archiver's own process group, so that an immediate shutdown reaches it too. Ended and reaped
-// by the destructor.
+// A shell with all it starts, in a process group of its own, so that all of it can be ended. Ended and reaped by the
+// destructor.
 class Child {
   public:
     explicit Child(const std::string &command) {
@@ -34,7 +34,7 @@ class Child {
         posix_spawnattr_setsigdefault(&attributes, &signals);
         sigemptyset(&signals);
         posix_spawnattr_setsigmask(&attributes, &signals);
-        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
         std::string shell = "sh";
         std::string option = "-c";
         std::string text = command;
@@ -47,11 +47,11 @@ class Child {
     }
     ~Child() {
         if (pid_ > 0) {
-            ::kill(pid_, SIGTERM);
+            ::kill(-pid_, SIGTERM);
             for (int waited = 0; !reap() && waited < kGraceMs; waited += 10)
                 ::usleep(10000);
             if (pid_ > 0) {
-                ::kill(pid_, SIGKILL);
+                ::kill(-pid_, SIGKILL);
                 while (!reap())
                     ::usleep(10000);
             }

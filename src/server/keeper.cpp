@@ -8,6 +8,7 @@
 #include "server/disk_watch.h"
 #include "server/gap_recorder.h"
 #include "server/log_queue.h"
+#include "server/promotion_gap.h"
 #include "server/role_watch.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
@@ -120,7 +121,10 @@ class Keeper {
     Step gap_step_{"could not record a gap of WAL in the repository", kLongestPause};
     Step backup_step_{"could not start an automatic backup", kLongestBackupPause};
     Backoff backup_backoff_{std::chrono::milliseconds(30000), kLongestBackupPause};
+    Step ancestors_step_{"could not look for WAL that the former primary left behind", kLongestPause};
     int64_t woken_ms_ = 0;
+    bool settled_ = false;
+    bool ancestors_due_ = false;
 };
 
 void Keeper::settings_changed() {
@@ -152,6 +156,16 @@ void Keeper::cycle() {
         role_step_.soon();
     if (role_step_.due())
         role_step_.run(RoleWatch::kPeriodMs, [&] { role_.look(current_settings(), server_facts(), stop); });
+    if (role_.just_settled()) {
+        woken_ms_ = 0;
+        ancestors_due_ = true;
+        settled_ = true;
+    }
+    if (ancestors_due_ && role_.is_writer() && archives_with_pgvigil() && ancestors_step_.due())
+        ancestors_step_.run(0, [&] {
+            (void)close_promotion_gap(current_settings(), server_facts(), stop);
+            ancestors_due_ = false;
+        });
     bool requested = false;
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
         requested = shared.keeper.catalog_requested;
@@ -214,8 +228,9 @@ void Keeper::watch_automatic_backup() {
 void Keeper::wake_archiver() {
     bool failing = false;
     with_lock(LW_SHARED, [&](SharedState &shared) noexcept { failing = shared.archiver.failing_since != 0; });
-    if ((failing || role_.just_settled()) && boot_time_ms() - woken_ms_ >= kWakeArchiverMs) {
+    if ((failing || settled_) && boot_time_ms() - woken_ms_ >= kWakeArchiverMs) {
         woken_ms_ = boot_time_ms();
+        settled_ = false;
         pg_section([]() noexcept { PgArchWakeup(); });
     }
 }

@@ -1,0 +1,18 @@
+// The promotion gap: a standby marks the segments it receives as archived, because its primary archives them. If that
+// one died before it did, nobody ever would: after a promotion the new writer hands those to its archiver that the
+// repositories lack. Only segments wholly before the point where the timelines part (rules B10).
+// Threading: the keeper's main thread; the stores are read in a thread of the core.
+#pragma once
+
+#include "server/server_facts.h"
+#include "server/settings.h"
+
+#include <cstddef>
+#include <functional>
+
+namespace pgvigil {
+
+// Returns how many files were handed to the archiver.
+size_t close_promotion_gap(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop);
+
+} // namespace pgvigil
