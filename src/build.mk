@@ -94,7 +94,7 @@ $(CLI_LIBRARY): $(CLI_OBJECTS) src/sources
 
 $(PROGRAM_FILE): $(BUILD)/obj/src/cli/main.o $(CLI_LIBRARY) $(CORE_LIBRARY)
 	@mkdir -p $(@D)
-	$(call say,LD)$(BASE_CXX) $(LINK_FLAGS) -o $@ $^ $(LIBRARIES)
+	$(call say,LD)$(BASE_CXX) $(LINK_FLAGS) -Wl,--as-needed -o $@ $^ $(LIBRARIES)
 
 $(UNIT_PROGRAM): $(UNIT_OBJECTS) $(CLI_LIBRARY) $(CORE_LIBRARY)
 	@mkdir -p $(@D)
