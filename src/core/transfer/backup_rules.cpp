@@ -66,7 +66,9 @@ bool is_left_out(std::string_view name, DirectoryRole parent) noexcept {
     // The server's main thread reads it itself, last of all.
     if (parent == DirectoryRole::kGlobal && name == "pg_control")
         return true;
-    return parent == DirectoryRole::kRoot && name.starts_with("pgvigil.");
+    // A standby's signal file would make a standby of every restore.
+    return parent == DirectoryRole::kRoot &&
+           (name.starts_with("pgvigil.") || name == "standby.signal" || name == "recovery.signal");
 }
 
 bool looks_for_unlogged(DirectoryRole parent, unsigned major_version) noexcept {

@@ -69,13 +69,11 @@ size_t on_read(char *buffer, size_t size, size_t count, void *opaque) noexcept {
     return length;
 }
 
-// A request on a kept connection that turns out to be closed is sent again from its start.
+// libcurl would send a request again by itself when a kept connection breaks before the answer. A body that was sent
+// may have been stored: whoever tries again has to know that, or he takes his own object for somebody else's.
 int on_seek(void *opaque, curl_off_t offset, int origin) noexcept {
-    auto &exchange = *static_cast<Exchange *>(opaque);
-    if (origin != SEEK_SET || offset < 0 || static_cast<uint64_t>(offset) > exchange.request.body->size())
-        return CURL_SEEKFUNC_FAIL;
-    exchange.sent = static_cast<size_t>(offset);
-    return CURL_SEEKFUNC_OK;
+    const auto &exchange = *static_cast<const Exchange *>(opaque);
+    return origin == SEEK_SET && offset == 0 && exchange.sent == 0 ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
 }
 
 void take_header(HttpResponse &response, std::string_view line) {
