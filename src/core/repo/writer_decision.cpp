@@ -75,7 +75,7 @@ const RepositoryFacts *stale_in(const std::vector<RepositoryFacts> &repositories
 
 Error stale_error(const LocalFacts &local, const RepositoryFacts &repository) {
     return Error(ErrorCode::kNotWriter, "this server is a stale copy and may not write to the repository")
-        .detail(fmt::format("Its WAL ends at {} on timeline {}, but \"{}\" has WAL up to {} of that timeline.",
+        .detail(fmt::format("Its WAL ends at {} on timeline {}, but \"{}\" has WAL of that timeline up to {} at least.",
                             to_string(local.wal_end), local.timeline, repository.name,
                             to_string(*repository.record_behind_end)))
         .hint("It was probably put back to an earlier state. If what the repository has beyond that is to be given up, "

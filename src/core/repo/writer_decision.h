@@ -36,7 +36,7 @@ struct LocalFacts {
 struct RepositoryFacts {
     std::string name;                     // for messages
     std::optional<EpochDocument> highest; // nullopt: nobody ever wrote this cluster's WAL there
-    // End of the last complete record it has of the server's timeline, where that lies behind the server's end of WAL.
+    // The end of a complete record it has of the server's timeline that lies behind the server's end of WAL.
     std::optional<Lsn> record_behind_end;
 };
 

@@ -80,8 +80,8 @@ std::optional<Lsn> record_behind_end(const Repository &repository, const std::ve
     ListRequest request;
     request.prefix = prefix;
     request.start_after = after;
-    std::optional<Lsn> behind;
-    for_each_page(repository.store(), request, cancel, [&](const ListPage &page) {
+    for (std::string last;;) {
+        const ListPage page = repository.store().list(request, cancel);
         for (const ObjectInfo &object : page.objects) {
             const auto segment = segment_of_key(object.key, input.segment_size);
             if (!segment || *segment < own_segment)
@@ -90,13 +90,15 @@ std::optional<Lsn> record_behind_end(const Repository &repository, const std::ve
             if (!header ||
                 header->header.epoch < lowest_accepted_epoch(epochs, input.timeline, *segment, input.segment_size))
                 continue;
-            const Lsn end = end_of_segment(*header, *segment, input.segment_size, object.key);
-            if (end > input.wal_end && (!behind || end > *behind))
-                behind = end;
-            cancel.check();
+            // The first is enough: a copy that is far behind would make this read the headers of a whole archive.
+            if (const Lsn end = end_of_segment(*header, *segment, input.segment_size, object.key); end > input.wal_end)
+                return end;
         }
-    });
-    return behind;
+        if (!page.more)
+            return std::nullopt;
+        last = page.last;
+        request.start_after = last;
+    }
 }
 
 OpenedRepository open_one(const ClaimInput &input, const NamedStore &named, const Identity &identity,
