@@ -43,12 +43,12 @@ void wait(WalArchiver &archiver) {
 
 // As the server's archiver does: the oldest first, as many ahead as the limits let through. Recycled segments, whose
 // pages belong to an older place, are refused and counted apart.
-size_t archive_all(WalArchiver &archiver, const std::vector<std::string> &names) {
+size_t archive_all(WalArchiver &archiver, const std::vector<std::string> &names, bool one_by_one) {
     size_t ahead = 0;
     size_t refused = 0;
     for (size_t next = 0; next < names.size(); ++next) {
         for (;;) {
-            while (ahead < names.size() && archiver.submit(names[ahead]))
+            while (ahead < names.size() && (!one_by_one || ahead == next) && archiver.submit(names[ahead]))
                 ++ahead;
             const WalFileState state = archiver.state(names[next]);
             if (state == WalFileState::kFailed) {
@@ -76,11 +76,13 @@ int main(int argc, char **argv) {
     std::string credentials;
     std::string compression = "zstd:1";
     unsigned look_ahead = 8;
+    bool one_by_one = false;
     app.add_option("--repository", url, "repository URL; must be empty")->required();
     app.add_option("--wal", directory, "directory with segments")->required();
     app.add_option("--credentials", credentials, "shared-credentials file");
     app.add_option("--compression", compression);
     app.add_option("--look-ahead", look_ahead);
+    app.add_flag("--one-by-one", one_by_one, "each segment only after the one before, as on an idle server");
     CLI11_PARSE(app, argc, argv);
     try {
         bench::StandardErrorLog log;
@@ -98,7 +100,7 @@ int main(int argc, char **argv) {
         const auto repository = bench::open_repository(url, credentials, header.system_identifier, log);
         const bench::Cost cost;
         WalArchiver archiver(options, {repository}, log);
-        const size_t refused = archive_all(archiver, names);
+        const size_t refused = archive_all(archiver, names, one_by_one);
         const WalArchiverCounters counters = archiver.counters();
         fmt::print("{} segments ({} refused) in {:.2f} s: {:.1f} segments/s, {:.1f} MB -> {:.1f} MB, "
                    "processor {:.1f} ms a segment, memory {:.0f} MiB\n",

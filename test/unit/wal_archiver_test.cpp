@@ -295,6 +295,36 @@ TEST_F(ArchiverTest, refused_file_does_not_hold_up_the_next) {
     EXPECT_EQ(archive(archiver, kSecond), WalFileState::kDone);
 }
 
+// With a backlog two segments are read and hashed together: each keeps its own content, and its own error.
+TEST_F(ArchiverTest, backlog_with_damaged_segments_in_it) {
+    use_repositories(1);
+    constexpr uint64_t kSegments = 40;
+    const auto damaged = [](uint64_t segment) { return segment % 7 == 3; };
+    std::map<std::string, Bytes> plains;
+    for (uint64_t i = 1; i <= kSegments; ++i) {
+        const std::string name = segment_name(1, i, segment_size);
+        plains[name] = write_segment(name, static_cast<unsigned>(i));
+        if (damaged(i))
+            write_file(name, test::make_segment({.name = name, .system_identifier = i}));
+    }
+    WalArchiverOptions many = options();
+    many.look_ahead = kSegments;
+    WalArchiver archiver(many, repositories, log);
+    for (uint64_t i = 1; i <= kSegments; ++i)
+        EXPECT_TRUE(archiver.submit(segment_name(1, i, segment_size)));
+    for (uint64_t i = 1; i <= kSegments; ++i) {
+        const std::string name = segment_name(1, i, segment_size);
+        if (damaged(i)) {
+            EXPECT_EQ(wait_for(archiver, name), WalFileState::kFailed);
+            EXPECT_NE(archiver.failure(name)->message().find(name), std::string::npos);
+            EXPECT_EQ(archiver.failure(name)->code(), ErrorCode::kForeign);
+        } else {
+            EXPECT_EQ(wait_for(archiver, name), WalFileState::kDone);
+            EXPECT_EQ(read_wal_file(*stores[0], layout.wal_file(name)), plains[name]);
+        }
+    }
+}
+
 TEST_F(ArchiverTest, ends_at_once_while_a_store_hangs) {
     use_repositories(1);
     write_segment(kFirst);

@@ -1,6 +1,7 @@
 #include "codec/frame.h"
 
 #include "base/error.h"
+#include "codec/content_hash_avx2.h"
 
 #include <algorithm>
 #include <cstring>
@@ -45,6 +46,11 @@ constexpr bool is_known_type(uint8_t type) noexcept {
 } // namespace
 
 ContentHash content_hash(ByteView plain) noexcept {
+#if defined(__x86_64__)
+    static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+    if (has_avx2)
+        return content_hash_avx2(plain);
+#endif
     XXH128_canonical_t canonical;
     XXH128_canonicalFromHash(&canonical, XXH3_128bits(plain.data(), plain.size()));
     ContentHash hash;

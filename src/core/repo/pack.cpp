@@ -66,6 +66,8 @@ PackBuilder::PackBuilder(Compression compression, uint64_t epoch, const Uuid &at
 
 void PackBuilder::start() {
     buffer_.clear();
+    // Growing would copy what is there again and again; memory that is not touched costs nothing.
+    buffer_.reserve(target_bytes_ + kMaxExtentBytes);
     extents_.clear();
     footer_estimate_ = kFrameHeaderBytes + kPackTrailerBytes + 10;
     append_header(buffer_, pack_header(epoch_, attempt_, 0));

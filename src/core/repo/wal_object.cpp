@@ -133,9 +133,9 @@ WalFacts decode_wal_facts(std::string_view extension, std::string_view key) {
     return facts;
 }
 
-Bytes encode_wal_object(const WalObjectInput &input, FrameEncoder &encoder, Bytes memory) {
-    if (input.plain.size() > kWalPartBytes)
-        throw Error(ErrorCode::kInternal, "a WAL object of " + std::to_string(input.plain.size()) + " bytes");
+namespace {
+
+ObjectHeader header_of(const WalObjectInput &input) {
     ObjectHeader header;
     header.kind = input.kind;
     header.digest_id = 1;
@@ -144,6 +144,15 @@ Bytes encode_wal_object(const WalObjectInput &input, FrameEncoder &encoder, Byte
     header.plain_length = input.whole_plain_length;
     header.digest = input.digest;
     header.extension = input.extension;
+    return header;
+}
+
+} // namespace
+
+Bytes encode_wal_object(const WalObjectInput &input, FrameEncoder &encoder, Bytes memory) {
+    if (input.plain.size() > kWalPartBytes)
+        throw Error(ErrorCode::kInternal, "a WAL object of " + std::to_string(input.plain.size()) + " bytes");
+    const ObjectHeader header = header_of(input);
     Bytes object = std::move(memory);
     object.clear();
     object.reserve(encoded_header_bytes(header) + input.plain.size() +
@@ -158,6 +167,12 @@ Bytes encode_wal_object(const WalObjectInput &input, FrameEncoder &encoder, Byte
         at += length;
     } while (at < input.plain.size());
     return object;
+}
+
+void set_wal_object_digest(Bytes &object, const WalObjectInput &input) {
+    Bytes header;
+    append_header(header, header_of(input));
+    std::copy(header.begin(), header.end(), object.begin());
 }
 
 void decode_wal_frames(ByteView object, const ParsedHeader &header, Bytes &out, FrameDecoder &decoder,

@@ -46,6 +46,8 @@ struct WalObjectInput {
 };
 // The object takes over `memory`, whose contents are dropped: a buffer used again costs no page faults.
 [[nodiscard]] Bytes encode_wal_object(const WalObjectInput &input, FrameEncoder &encoder, Bytes memory = {});
+// Puts `input.digest`, which was not known yet when `object` was encoded of the same input, into its header.
+void set_wal_object_digest(Bytes &object, const WalObjectInput &input);
 
 // Decodes the frames of `object` (one object: a whole file, or one part) and appends the plain bytes to `out`; checks
 // every frame's hash. The caller checks the digest over the whole file. Throws kCorrupt naming `key`.

@@ -57,6 +57,7 @@ WalArchiver::State::State(WalArchiverOptions options_, std::vector<std::shared_p
         owed = std::make_unique<WalOwed>(repositories, writer, options.owed_file, log, [this] { give_up_lingering(); });
     for (size_t i = 0; i < repositories.size(); ++i)
         uploaders.push_back(std::make_unique<ThreadPool>(options.look_ahead));
+    hasher = std::make_unique<ThreadPool>(1);
     encoders = std::make_unique<ThreadPool>(encoder_threads);
 }
 

@@ -4,6 +4,8 @@
 #include "transfer/wal_archiver_scan.h"
 
 #include <algorithm>
+#include <future>
+#include <memory>
 #include <tuple>
 
 namespace pgvigil {
@@ -53,10 +55,39 @@ void WalEncoder::finish_body(WalObject &object) const {
         object.body_sha256 = sha256(object.body);
 }
 
-WalObject WalEncoder::encode(const WalSourceFile &file, Bytes body, const CancelToken &cancel) {
+WalObject WalEncoder::encode(const WalSourceFile &file, Bytes body, const CancelToken &cancel, ThreadPool *helper) {
+    if (helper != nullptr)
+        return encode_with_helper(file, std::move(body), cancel, *helper);
     whole_digest_ = Sha256();
     const ByteView plain = read_piece(file, 0, file.size, cancel);
     return encode_plain(file, plain, whole_digest_.finish(), std::move(body));
+}
+
+WalObject WalEncoder::encode_with_helper(const WalSourceFile &file, Bytes body, const CancelToken &cancel,
+                                         ThreadPool &helper) {
+    plain_.resize(file.size);
+    source_.read(file, 0, plain_, cancel);
+    if (file.has_pages())
+        source_.check_header(file, plain_);
+    const auto hashing = std::make_shared<std::packaged_task<Sha256Digest()>>([this] { return sha256(plain_); });
+    // Its bytes must stay until it is done, whatever happens here.
+    struct Waited {
+        std::future<Sha256Digest> digest;
+        ~Waited() {
+            if (digest.valid())
+                digest.wait();
+        }
+    } waited{hashing->get_future()};
+    helper.submit([hashing] { (*hashing)(); });
+
+    WalObjectInput input = input_of(file, plain_);
+    body = encode_wal_object(input, frames_, std::move(body));
+    input.digest = waited.digest.get();
+    set_wal_object_digest(body, input);
+    WalObject object = object_of(file, input.digest);
+    object.body = std::move(body);
+    finish_body(object);
+    return object;
 }
 
 void WalEncoder::read_two(const WalSourceFile &first, const WalSourceFile &second, const CancelToken &cancel) {
@@ -82,12 +113,10 @@ WalObject WalEncoder::encode_read(int which, const WalSourceFile &file, Bytes bo
     return encode_plain(file, two_plains_[index], two_digests_[index], std::move(body));
 }
 
-WalObject WalEncoder::encode_plain(const WalSourceFile &file, ByteView plain, const Sha256Digest &digest, Bytes body) {
-    WalObject object = object_of(file, digest);
+WalObjectInput WalEncoder::input_of(const WalSourceFile &file, ByteView plain) const {
     WalObjectInput input;
     input.plain = plain;
     input.whole_plain_length = file.size;
-    input.digest = digest;
     input.epoch = encoding_.epoch;
     input.attempt = random_uuid();
     if (file.has_pages()) {
@@ -97,6 +126,13 @@ WalObject WalEncoder::encode_plain(const WalSourceFile &file, ByteView plain, co
         facts.scan = scan.finish();
         input.extension = encode_wal_facts(facts);
     }
+    return input;
+}
+
+WalObject WalEncoder::encode_plain(const WalSourceFile &file, ByteView plain, const Sha256Digest &digest, Bytes body) {
+    WalObject object = object_of(file, digest);
+    WalObjectInput input = input_of(file, plain);
+    input.digest = digest;
     object.body = encode_wal_object(input, frames_, std::move(body));
     finish_body(object);
     return object;

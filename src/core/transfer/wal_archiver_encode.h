@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/bytes.h"
+#include "base/thread_pool.h"
 #include "codec/frame.h"
 #include "crypto/digest.h"
 #include "repo/layout.h"
@@ -34,8 +35,10 @@ class WalEncoder {
     // Bytes of memory that encoding `file` takes at the most, without what the encoder keeps between files.
     [[nodiscard]] uint64_t body_bound(const WalSourceFile &file) const noexcept;
 
-    // The complete object of a file of at most kWalPartBytes, its body in `body`'s memory.
-    [[nodiscard]] WalObject encode(const WalSourceFile &file, Bytes body, const CancelToken &cancel);
+    // The complete object of a file of at most kWalPartBytes, its body in `body`'s memory. With a `helper`, one of its
+    // threads hashes while this one compresses: sooner done, where a processor is idle.
+    [[nodiscard]] WalObject encode(const WalSourceFile &file, Bytes body, const CancelToken &cancel,
+                                   ThreadPool *helper = nullptr);
 
     // Two segments of at most kWalPartBytes, read and hashed together, which is faster than one after the other
     // (crypto/sha256_pair.h); encode_read() then makes the object of one of them (0 or 1).
@@ -54,6 +57,8 @@ class WalEncoder {
     ByteView read_piece(const WalSourceFile &file, uint64_t offset, uint64_t length, const CancelToken &cancel);
     WalObject object_of(const WalSourceFile &file, const Sha256Digest &digest) const;
     WalObject encode_plain(const WalSourceFile &file, ByteView plain, const Sha256Digest &digest, Bytes body);
+    WalObject encode_with_helper(const WalSourceFile &file, Bytes body, const CancelToken &cancel, ThreadPool &helper);
+    [[nodiscard]] WalObjectInput input_of(const WalSourceFile &file, ByteView plain) const;
     void finish_body(WalObject &object) const;
 
     const WalEncoding &encoding_;

@@ -55,6 +55,12 @@ WalJobPtr WalArchiver::State::take_partner(const WalJob &job) {
     return partner;
 }
 
+// Without a backlog a single file is to be done soon; with one, helping would only take the time from the next file.
+bool WalArchiver::State::processor_is_idle() const {
+    const std::lock_guard lock(mutex);
+    return ready.empty() && busy_encoders < encoder_threads;
+}
+
 void WalArchiver::State::prepare_next() noexcept {
     WalJobPtr job;
     WalJobPtr partner;
@@ -133,7 +139,7 @@ void WalArchiver::State::prepare(const WalJobPtr &job) noexcept {
 
 void WalArchiver::State::prepare_whole(const WalJobPtr &job, const WalSourceFile &file, WalEncoder &encoder) {
     BudgetShare share(budget, encoder.body_bound(file));
-    WalObject object = encoder.encode(file, bodies.take(), job->cancel);
+    WalObject object = encoder.encode(file, bodies.take(), job->cancel, processor_is_idle() ? hasher.get() : nullptr);
     share.shrink_to(object.body.size());
     start_commit(job, std::make_shared<WalUpload>(std::move(object), std::move(share), bodies));
 }

@@ -69,6 +69,7 @@ struct WalArchiver::State {
     void prepare_read(const WalJobPtr &job, const WalSourceFile &file, int which, WalEncoder &encoder,
                       BudgetShare share) noexcept;
     [[nodiscard]] WalJobPtr take_partner(const WalJob &job);
+    [[nodiscard]] bool processor_is_idle() const;
     void prepare_whole(const WalJobPtr &job, const WalSourceFile &file, WalEncoder &encoder);
     void prepare_large(const WalJobPtr &job, const WalSourceFile &file, WalEncoder &encoder);
     bool settle_existing(const WalJobPtr &job, const WalSourceFile &file, WalEncoder &encoder);
@@ -119,6 +120,8 @@ struct WalArchiver::State {
     // The threads end before everything above: uploads are started by encoders and settled with `owed`.
     std::unique_ptr<WalOwed> owed;
     std::vector<std::unique_ptr<ThreadPool>> uploaders;
+    // Of its own: a hash that waited behind a file that waits for memory would never be made.
+    std::unique_ptr<ThreadPool> hasher;
     std::unique_ptr<ThreadPool> encoders;
 };
 
