@@ -26,6 +26,7 @@ namespace {
 // How long a reload may wait for a file that is on its way, and the end of the server for all that still waits.
 constexpr int64_t kReloadGraceMs = 2000;
 constexpr int64_t kShutdownGraceMs = 10000;
+constexpr int64_t kRepeatMs = 60000;
 
 std::unique_ptr<ArchiveSession> session;
 
@@ -142,6 +143,21 @@ void archive(const std::string &file, const std::string &path, Patience &patienc
     status_archived(file, *session);
 }
 
+// The archiver tries three times in a row and again soon: the same trouble is said once a minute.
+bool is_news(const char *file, const ErrorReport &report) {
+    static char last_file[MAX_XFN_CHARS + 1];
+    static char last_message[sizeof report.message];
+    static int64_t said_ms = 0;
+    const int64_t now = boot_time_ms();
+    if (said_ms != 0 && now - said_ms < kRepeatMs && strcmp(last_file, file) == 0 &&
+        strcmp(last_message, report.message) == 0)
+        return false;
+    strlcpy(last_file, file, sizeof last_file);
+    strlcpy(last_message, report.message, sizeof last_message);
+    said_ms = now;
+    return true;
+}
+
 } // namespace
 
 bool archive_configured() {
@@ -179,7 +195,7 @@ bool archive_file(const char *file, const char *path) {
     ErrorReport ignored;
     if (!cpp_attempt([&] { status_failed(file, report, interrupted); }, ignored))
         warn(ignored, "could not note a failure");
-    if (!interrupted) {
+    if (!interrupted && is_news(file, report)) {
         char context[MAXPGPATH];
         snprintf(context, sizeof context, "could not archive WAL file \"%s\"", file);
         warn(report, context);

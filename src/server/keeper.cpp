@@ -228,7 +228,7 @@ void Keeper::watch_automatic_backup() {
 void Keeper::wake_archiver() {
     bool failing = false;
     with_lock(LW_SHARED, [&](SharedState &shared) noexcept { failing = shared.archiver.failing_since != 0; });
-    if ((failing || settled_) && boot_time_ms() - woken_ms_ >= kWakeArchiverMs) {
+    if (((failing && role_.is_writer()) || settled_) && boot_time_ms() - woken_ms_ >= kWakeArchiverMs) {
         woken_ms_ = boot_time_ms();
         settled_ = false;
         pg_section([]() noexcept { PgArchWakeup(); });
