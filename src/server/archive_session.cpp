@@ -52,14 +52,9 @@ void check_each(const Claim &claim, const CancelToken &cancel) {
 ArchiveSession::ArchiveSession(const Settings &settings, const std::function<bool()> &stop) : settings_(settings) {
     const ServerFacts facts = server_facts();
     wal_directory_ = facts.wal_directory;
-    std::vector<std::shared_ptr<Repository>> repositories;
-    claim_ = std::make_unique<Claim>(in_background(
-        [&](const CancelToken &cancel) {
-            Claim claim = open_as_writer(settings, facts, cancel);
-            repositories = all_repositories(claim, settings, facts);
-            return claim;
-        },
-        stop));
+    claim_ = std::make_unique<Claim>(settle_role_now(settings, stop).value());
+    const auto repositories =
+        in_background([&](const CancelToken & /*cancel*/) { return all_repositories(*claim_, settings, facts); }, stop);
     checked_ms_ = boot_time_ms();
     archiver_ = std::make_unique<WalArchiver>(options_for(settings, facts, *claim_), repositories, process_log());
 }

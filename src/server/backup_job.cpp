@@ -84,8 +84,7 @@ BackupResult BackupJob::run() {
 void BackupJob::open() {
     if (settings_.repositories.empty())
         throw no_repository_error();
-    claim_ = std::make_unique<Claim>(
-        in_background([&](const CancelToken &cancel) { return open_as_writer(settings_, facts_, cancel); }));
+    claim_ = std::make_unique<Claim>(settle_role_now(settings_).value());
 }
 
 void BackupJob::begin(const BackupMode &mode) {

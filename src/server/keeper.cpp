@@ -155,7 +155,7 @@ void Keeper::cycle() {
     if (role_.wants_look())
         role_step_.soon();
     if (role_step_.due())
-        role_step_.run(RoleWatch::kPeriodMs, [&] { role_.look(current_settings(), server_facts(), stop); });
+        role_step_.run(RoleWatch::kPeriodMs, [&] { role_.look(current_settings(), stop); });
     if (role_.just_settled()) {
         woken_ms_ = 0;
         ancestors_due_ = true;

@@ -97,11 +97,11 @@ bool RoleWatch::just_settled() noexcept {
     return std::exchange(settled_, false);
 }
 
-void RoleWatch::look(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop) {
+void RoleWatch::look(const Settings &settings, const std::function<bool()> &stop) {
     const bool before = std::exchange(is_writer_, false);
     ClaimResult result;
     try {
-        result = in_background([&](const CancelToken &cancel) { return settle_role(settings, facts, cancel); }, stop);
+        result = settle_role_now(settings, stop);
     } catch (const Error &error) {
         if (error.code() != ErrorCode::kCancelled)
             publish(error.code() == ErrorCode::kForeign ? WriterRole::kForeign : WriterRole::kUnreachable, std::nullopt,

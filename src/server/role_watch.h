@@ -2,7 +2,6 @@
 // standby that really streams, and shows the rest to the operator. Threading: the keeper's main thread.
 #pragma once
 
-#include "server/server_facts.h"
 #include "server/settings.h"
 
 #include <cstdint>
@@ -16,7 +15,7 @@ class RoleWatch {
     static constexpr int64_t kPeriodMs = 30000;
 
     // Settles the role and publishes it; throws where the stores cannot say.
-    void look(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop);
+    void look(const Settings &settings, const std::function<bool()> &stop);
     // The setting is empty.
     void publish_off();
     void settings_changed();

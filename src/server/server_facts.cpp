@@ -3,11 +3,30 @@
 #include "server/server_facts.h"
 
 #include "server/boundary.h"
+#include "server/shared_state.h"
 
 #include <array>
 #include <unistd.h>
 
 namespace pgvigil {
+
+namespace {
+
+// Without shared memory each process finds out for itself.
+bool found_current = false;
+
+bool is_known_current() {
+    bool known = found_current;
+    with_lock(LW_SHARED, [&](SharedState &shared) noexcept { known = known || shared.writer.known_current; });
+    return known;
+}
+
+} // namespace
+
+void note_known_current() {
+    found_current = true;
+    with_lock(LW_EXCLUSIVE, [](SharedState &shared) noexcept { shared.writer.known_current = true; });
+}
 
 ServerFacts server_facts() {
     ServerFacts facts;
@@ -43,6 +62,7 @@ ServerFacts server_facts() {
     });
     facts.system_identifier = system_identifier;
     facts.in_recovery = in_recovery;
+    facts.known_current = is_known_current();
     facts.streaming = streaming;
     facts.wal_end = Lsn{end};
     facts.timeline = timeline;

@@ -20,11 +20,16 @@ struct ServerFacts {
     bool in_recovery = false;
     bool streaming = false; // a WAL receiver gets WAL from a primary right now
     TimelineId timeline = 0;
+    // Since the server was started it has been the writer: it is no copy put back to an earlier state.
+    bool known_current = false;
     // The end of this server's WAL: flushed on a primary, replayed or received on a standby.
     Lsn wal_end;
 };
 
 [[nodiscard]] ServerFacts server_facts();
+
+// To be called once this server has been granted the writer's role.
+void note_known_current();
 
 // Whether this server archives with pgvigil: archive_mode and archive_library say so.
 [[nodiscard]] bool archives_with_pgvigil();

@@ -62,6 +62,7 @@ struct SharedWriter {
     XLogRecPtr epoch_start;
     TimestampTz checked_at;
     uint64_t decisions; // counts what operators have decided
+    bool known_current; // this run of the server was found to be no stale copy
     char message[kTextBytes];
     char hint[kTextBytes];
 };

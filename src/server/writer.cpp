@@ -3,6 +3,7 @@
 #include "server/writer.h"
 
 #include "server/guarded_store.h"
+#include "server/waiting.h"
 
 #include "repo/identity.h"
 
@@ -19,6 +20,7 @@ ClaimInput input_for(const Settings &settings, const ServerFacts &facts) {
     input.host = facts.host;
     input.in_recovery = facts.in_recovery;
     input.streaming = facts.streaming;
+    input.known_current = facts.known_current;
     input.timeline = facts.timeline;
     input.wal_end = facts.wal_end;
     input.segment_size = facts.wal_segment_size;
@@ -34,6 +36,22 @@ ClaimResult settle_role(const Settings &settings, const ServerFacts &facts, cons
     const ClaimInput input = input_for(settings, facts);
     const std::vector<NamedStore> stores = name_stores(settings, facts);
     return facts.in_recovery ? open_for_standby(input, stores, cancel) : claim_writer(input, stores, cancel);
+}
+
+ClaimResult settle_role_now(const Settings &settings, const std::function<bool()> &stop) {
+    constexpr int kMaxTries = 5;
+    for (int tries = 1;; ++tries) {
+        const ServerFacts facts = server_facts();
+        ClaimResult result =
+            in_background([&](const CancelToken &cancel) { return settle_role(settings, facts, cancel); }, stop);
+        if (result.standing == WriterStanding::kWriter)
+            note_known_current();
+        if (result.standing != WriterStanding::kStaleCopy || tries == kMaxTries)
+            return result;
+        const ServerFacts now = server_facts();
+        if (now.wal_end == facts.wal_end && !now.known_current)
+            return result;
+    }
 }
 
 Claim open_as_writer(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel) {

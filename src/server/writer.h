@@ -8,10 +8,15 @@
 
 #include "repo/writer_claim.h"
 
+#include <functional>
 #include <string>
 #include <vector>
 
 namespace pgvigil {
+
+// The role, settled from the main thread, facts taken freshly; waits for the stores as wait_for() does. WAL that the
+// archiver stores between the facts and the answer makes no stale copy of this server.
+[[nodiscard]] ClaimResult settle_role_now(const Settings &settings, const std::function<bool()> &stop = {});
 
 // Claims the writer's role, or, in recovery, registers as a standby. A repository that does not answer is tolerated as
 // long as pgvigil.required_repositories others do. Throws what the stores throw, kForeign for another repository.

@@ -35,6 +35,9 @@ struct ClaimInput {
     TimelineId timeline = 0;
     Lsn wal_end;               // end of the WAL flushed (replayed, in recovery)
     uint64_t segment_size = 0; // bytes
+    // This run of the server was found to be no stale copy already. WAL that it has archived since it took `wal_end`
+    // must not speak against it.
+    bool known_current = false;
     // How many repositories must answer for a server that is the writer already; 0 = all. A new epoch needs all.
     unsigned required = 0;
 };
