@@ -23,12 +23,37 @@ namespace pgvigil {
 
 namespace {
 
+// How long a wake-up is held back where nobody tells that the server goes down.
+constexpr int64_t kWakeUpMs = 10000;
 // How long a reload may wait for a file that is on its way, and the end of the server for all that still waits.
 constexpr int64_t kReloadGraceMs = 2000;
 constexpr int64_t kShutdownGraceMs = 10000;
 constexpr int64_t kRepeatMs = 60000;
 
 std::unique_ptr<ArchiveSession> session;
+
+bool server_goes_down() {
+    bool down = false;
+    with_lock(LW_SHARED, [&](SharedState &shared) noexcept { down = shared.keeper.shutting_down; });
+    return down;
+}
+
+// Waiting here may have taken the wake-up by which the postmaster tells the archiver to finish: that one would sleep
+// for a minute before it looks. Other wake-ups are not passed on: they only say that there are files, and one that is
+// passed on while a store is away would be taken by the next try, and so for ever.
+void pass_on_wake_up() {
+    static int64_t passed_on_ms = 0;
+    if (!was_latch_taken())
+        return;
+    ErrorReport ignored;
+    bool down = shared_state() == nullptr && boot_time_ms() - passed_on_ms >= kWakeUpMs;
+    if (shared_state() != nullptr)
+        (void)cpp_attempt([&] { down = server_goes_down(); }, ignored);
+    if (!down)
+        return;
+    passed_on_ms = boot_time_ms();
+    SetLatch(MyLatch);
+}
 
 // Tells when waiting has to end: the archiver was told to stop, the settings are to be read again, or the server goes
 // down and the store does not answer.
@@ -55,11 +80,6 @@ class Patience {
     static inline int64_t last_success_ms = 0;
 
   private:
-    static bool server_goes_down() {
-        bool down = false;
-        with_lock(LW_SHARED, [&](SharedState &shared) noexcept { down = shared.keeper.shutting_down; });
-        return down;
-    }
     int64_t reload_since_ = 0;
 };
 
@@ -187,9 +207,7 @@ bool archive_file(const char *file, const char *path) {
             }
         },
         report);
-    // Waiting here may have taken the wake-up that told the archiver to finish: it would sleep for a minute before it
-    // looks.
-    give_latch_back();
+    pass_on_wake_up();
     if (archived)
         return true;
     ErrorReport ignored;

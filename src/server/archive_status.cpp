@@ -73,7 +73,7 @@ void status_failed(const char *file, const ErrorReport &report, bool interrupted
 void status_let_go() {
     with_lock(LW_EXCLUSIVE, [](SharedState &shared) noexcept {
         ++shared.archiver.let_go;
-        shared.keeper.full_requested = true;
+        ++shared.keeper.gaps;
         if (shared.keeper.latch != nullptr)
             SetLatch(shared.keeper.latch);
     });

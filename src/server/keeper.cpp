@@ -120,7 +120,7 @@ class Keeper {
     Step catalog_step_{"could not read the repository's catalog", kLongestPause};
     Step gap_step_{"could not record a gap of WAL in the repository", kLongestPause};
     Step backup_step_{"could not start an automatic backup", kLongestBackupPause};
-    Backoff backup_backoff_{std::chrono::milliseconds(30000), kLongestBackupPause};
+    Backoff backup_backoff_{kFirstPause, kLongestBackupPause};
     Step ancestors_step_{"could not look for WAL that the former primary left behind", kLongestPause};
     int64_t woken_ms_ = 0;
     bool settled_ = false;
@@ -214,14 +214,15 @@ void Keeper::watch_automatic_backup() {
     if (report.known && (report.state == BackupState::kRequested || report.state == BackupState::kRunning))
         return;
     ticket_.reset();
+    // The catalog has to be read again before another backup may be due.
+    catalog_.readable = false;
     catalog_step_.soon();
     if (report.known && report.state == BackupState::kDone) {
         backup_backoff_.reset();
-        // The catalog has to show the new backup before another one may be due.
-        catalog_.readable = false;
         return;
     }
-    backup_step_.later(30000 + backup_backoff_.next().count());
+    role_step_.soon();
+    backup_step_.later(kFirstPause.count() + backup_backoff_.next().count());
 }
 
 // After a failure the archiver sleeps for a minute: the store may be back long before.
@@ -269,7 +270,11 @@ void reload_if_asked(Keeper &keeper) {
 }
 
 void note_cycle() {
-    with_lock(LW_EXCLUSIVE, [](SharedState &shared) noexcept { shared.keeper.last_cycle = GetCurrentTimestamp(); });
+    const auto gaps = static_cast<uint32_t>(read_gaps(DataDir).size());
+    with_lock(LW_EXCLUSIVE, [=](SharedState &shared) noexcept {
+        shared.keeper.last_cycle = GetCurrentTimestamp();
+        shared.keeper.gaps = gaps;
+    });
 }
 
 void keep() {

@@ -83,8 +83,7 @@ struct SharedKeeper {
     TimestampTz last_cycle;
     bool shutting_down;     // the postmaster is ending its workers: nobody waits long any more
     bool catalog_requested; // something changed: read the catalog again soon
-    bool full_requested;    // a gap was recorded: a full backup is due
-    bool first_backup_tried;
+    uint32_t gaps;          // WAL files let go since the newest full backup
     char last_error[kTextBytes];
     TimestampTz last_error_time;
     // The WAL that waits, and the disk it stands on.

@@ -4,6 +4,8 @@
 
 #include "server/log_queue.h"
 
+#include <utility>
+
 namespace pgvigil {
 
 namespace {
@@ -63,10 +65,8 @@ void wait_on_latch(int fd, long timeout_ms) {
     });
 }
 
-void give_latch_back() noexcept {
-    if (latch_taken)
-        SetLatch(MyLatch);
-    latch_taken = false;
+bool was_latch_taken() noexcept {
+    return std::exchange(latch_taken, false);
 }
 
 MainTask::MainTask(std::function<void(const CancelToken &cancel)> body)

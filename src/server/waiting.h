@@ -17,8 +17,9 @@ namespace pgvigil {
 // Sleeps until the latch is set, `fd` (or -1) is readable or `timeout_ms` (or -1) has passed; then resets the latch and
 // handles interrupts: CHECK_FOR_INTERRUPTS in sessions and workers, barriers in the archiver.
 void wait_on_latch(int fd, long timeout_ms);
-// Sets the latch again if it was found set since the last call: for code that is called from another's loop.
-void give_latch_back() noexcept;
+// Whether the latch was found set since the last call: code that is called from another's loop may have taken a wake-up
+// that was meant for that one.
+[[nodiscard]] bool was_latch_taken() noexcept;
 // Handles what has been signalled, without waiting.
 void handle_interrupts();
 
