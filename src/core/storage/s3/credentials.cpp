@@ -82,6 +82,33 @@ std::optional<std::string> Environment::get(const std::string &name) const {
     return found->second;
 }
 
+class CachedCredentials::Turn {
+  public:
+    // Without a token it waits however long it takes.
+    Turn(CachedCredentials &owner, const CancelToken *cancel) : owner_(owner) {
+        constexpr std::chrono::milliseconds kStep{100};
+        std::unique_lock lock(owner_.mutex_);
+        while (owner_.busy_) {
+            owner_.free_.wait_for(lock, kStep);
+            if (cancel != nullptr)
+                cancel->check();
+        }
+        owner_.busy_ = true;
+    }
+    Turn(const Turn &) = delete;
+    Turn &operator=(const Turn &) = delete;
+    ~Turn() {
+        {
+            const std::lock_guard lock(owner_.mutex_);
+            owner_.busy_ = false;
+        }
+        owner_.free_.notify_one();
+    }
+
+  private:
+    CachedCredentials &owner_;
+};
+
 CachedCredentials::CachedCredentials(std::vector<std::unique_ptr<CredentialsProvider>> providers, LogSink &log)
     : providers_(std::move(providers)), log_(log) {}
 
@@ -121,17 +148,14 @@ void CachedCredentials::renew(const CancelToken &cancel) {
 }
 
 SigningKey CachedCredentials::get(const CancelToken &cancel) {
-    std::unique_lock lock(mutex_, std::defer_lock);
-    constexpr std::chrono::milliseconds kStep{100};
-    while (!lock.try_lock_for(kStep))
-        cancel.check();
+    const Turn turn(*this, &cancel);
     if (!is_fresh())
         renew(cancel);
     return current_->key;
 }
 
 void CachedCredentials::invalidate(const SigningKey &key) {
-    const std::lock_guard lock(mutex_);
+    const Turn turn(*this, nullptr);
     if (current_ && current_->key.access_key == key.access_key && current_->key.session_token == key.session_token) {
         current_.reset();
         no_renewal_before_ms_ = 0;

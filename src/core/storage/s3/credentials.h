@@ -12,6 +12,7 @@
 #include "storage/s3/http_client.h"
 #include "storage/s3/sigv4.h"
 
+#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
@@ -75,7 +76,12 @@ class CachedCredentials {
 
     const std::vector<std::unique_ptr<CredentialsProvider>> providers_;
     LogSink &log_;
-    std::timed_mutex mutex_;
+    // Held by one caller at a time, also while it asks a service; a flag, because others must be able to give up
+    // waiting.
+    class Turn;
+    std::mutex mutex_;
+    std::condition_variable free_;
+    bool busy_ = false;
     std::optional<Credentials> current_;
     CredentialsProvider *origin_ = nullptr;
     int64_t no_renewal_before_ms_ = 0;
