@@ -151,14 +151,20 @@ TEST_F(PosixStoreTest, ADeniedWriteNamesThePath) {
     ASSERT_EQ(chmod(path("repo").c_str(), 0700), 0);
 }
 
-TEST_F(PosixStoreTest, ADirectoryReplacedByAMountIsSeen) {
-    // Each operation opens the root anew; a renamed directory stands for one that is mounted over.
+TEST_F(PosixStoreTest, ADirectoryThatIsReplacedWhileInUseIsRefused) {
+    // A renamed directory stands for one that is unmounted.
     const auto store = open();
     ASSERT_EQ(put(*store, "key", "x"), PutOutcome::kStored);
     fs::rename(path("repo"), path("moved"));
-    EXPECT_EQ(get(*store, "key"), std::nullopt);
-    ASSERT_EQ(put(*store, "key2", "x"), PutOutcome::kStored);
-    EXPECT_FALSE(fs::exists(path("moved/key2")));
+    EXPECT_EQ(error_of([&] { return get(*store, "key"); }).code(), ErrorCode::kForeign);
+    EXPECT_EQ(error_of([&] { return put(*store, "key2", "x"); }).code(), ErrorCode::kForeign);
+    EXPECT_FALSE(fs::exists(path("repo")));
+    fs::create_directory(path("repo"));
+    EXPECT_EQ(error_of([&] { return put(*store, "key2", "x"); }).code(), ErrorCode::kForeign);
+    EXPECT_TRUE(fs::is_empty(path("repo")));
+    fs::remove(path("repo"));
+    fs::rename(path("moved"), path("repo"));
+    EXPECT_EQ(get(*store, "key"), "x");
 }
 
 TEST_F(PosixStoreTest, OpenStoreRefusesARepositoryInsideOfTheCluster) {
