@@ -134,6 +134,9 @@ CatalogSummary refresh_catalog(const Settings &settings, const ServerFacts &fact
     if (usable != readings.end()) {
         publish_catalog(*usable);
         summary.backups = static_cast<uint32_t>(usable->catalog->backups.size());
+        for (const Reading &reading : readings)
+            if (reading.catalog)
+                summary.backups = std::min(summary.backups, static_cast<uint32_t>(reading.catalog->backups.size()));
         for (const CommitDocument &backup : usable->catalog->backups)
             if (backup.full)
                 summary.last_full_start = std::max(summary.last_full_start, backup.start_lsn);

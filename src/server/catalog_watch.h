@@ -12,7 +12,7 @@ namespace pgvigil {
 
 struct CatalogSummary {
     bool readable = false; // at least one repository was read
-    uint32_t backups = 0;  // of the first readable repository
+    uint32_t backups = 0;  // of the readable repository that has the fewest
     Lsn last_full_start;   // of the newest full backup; invalid when there is none
 };
 
