@@ -120,8 +120,11 @@ OpenedRepository open_one(const ClaimInput &input, const NamedStore &named, cons
     return opened;
 }
 
+// A directory that is not mounted is away as a server is that does not answer: nothing is written to it, and the other
+// repositories go on where pgvigil.required_repositories lets them.
 bool is_out_of_reach(const Error &error) noexcept {
     switch (error.code()) {
+    case ErrorCode::kForeign:
     case ErrorCode::kUnavailable:
     case ErrorCode::kTimeout:
     case ErrorCode::kIo:
