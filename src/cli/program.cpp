@@ -42,9 +42,19 @@ Error usage_error(const CLI::ParseError &error, const CLI::App &program) {
     for (const CLI::App *chosen : program.get_subcommands())
         command += " " + chosen->get_name();
     std::string text = error.what();
-    if (!text.empty())
+    // "Could not …", but not the NAME of an argument.
+    if (text.size() > 1 && std::islower(static_cast<unsigned char>(text[1])) != 0)
         text.front() = static_cast<char>(std::tolower(static_cast<unsigned char>(text.front())));
     return Error(ErrorCode::kInvalidArgument, std::move(text)).hint(fmt::format("Try \"{} --help\".", command));
+}
+
+// CLI11 would only say that a command is missing.
+void check_command(const CLI::App &program, const std::string &name) {
+    for (const CLI::App *command : program.get_subcommands([](const CLI::App *) { return true; }))
+        if (command->check_name(name))
+            return;
+    throw Error(ErrorCode::kInvalidArgument, fmt::format("there is no command \"{}\"", name))
+        .hint("Try \"pgvigil --help\".");
 }
 
 int run(int argc, char **argv) {
@@ -58,6 +68,8 @@ int run(int argc, char **argv) {
     add_plan_command(program, action);
     add_restore_command(program, action);
     add_wal_get_command(program, action, argc, argv);
+    if (argc > 1 && argv[1][0] != '-')
+        check_command(program, argv[1]);
     try {
         program.parse(argc, argv);
     } catch (const CLI::Success &success) {
