@@ -20,7 +20,7 @@ ALTER SYSTEM SET pgvigil.backup_threads = 65;
 ALTER SYSTEM SET pgvigil.max_rate = '12 parsecs';
 ALTER SYSTEM SET pgvigil.skip_wal_file = 'no-wal-file';
 ALTER SYSTEM SET pgvigil.auto_first_backup = 'perhaps';
-ALTER SYSTEM SET pgvigil.no_such_setting = 1;
+SET pgvigil.no_such_setting = 1;
 -- Who may see and change what.
 SELECT name, setting, unit, context, vartype, min_val, max_val
 FROM pg_settings WHERE name LIKE 'pgvigil.%' ORDER BY name;
