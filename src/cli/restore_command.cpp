@@ -131,6 +131,30 @@ RestoreOptions restore_options(const Options &options, const Planned &planned, u
     return out;
 }
 
+// A cluster inside of the repository would look like a part of it, and go with it.
+void check_place(const Options &options) {
+    const std::string directory = absolute_path("-D", options.directory) + "/";
+    for (const RepositoryUrl &url : repository_urls(options.common))
+        if (url.kind == StoreKind::kFile && directory.rfind(url.path + "/", 0) == 0)
+            throw Error(ErrorCode::kInvalidArgument,
+                        fmt::format("\"{}\" lies inside of the repository", options.directory))
+                .detail(fmt::format("The repository is \"{}\".", url.path))
+                .hint("Restore into a directory elsewhere.");
+}
+
+// Only a warning: a file system that compresses holds more than it says.
+void warn_of_little_space(const RestoreOptions &restore, const RestorePlan &plan, LogSink &log) {
+    std::filesystem::path place = restore.data_directory;
+    while (!std::filesystem::exists(place) && place.has_relative_path())
+        place = place.parent_path();
+    std::error_code failed;
+    const std::filesystem::space_info space = std::filesystem::space(place, failed);
+    if (!failed && space.available < plan.restored_bytes)
+        log.emit(LogLevel::kWarning, fmt::format("there may be too little space below \"{}\"", place.string()),
+                 fmt::format("{} are free, the cluster has {} with all of its tablespaces.",
+                             pretty_bytes(space.available), pretty_bytes(plan.restored_bytes)));
+}
+
 void check_options(const Options &options, const RestoreRequest &request) {
     if (options.standby && !std::holds_alternative<LatestTarget>(request.target))
         throw Error(ErrorCode::kInvalidArgument, "a standby has no recovery target")
@@ -216,6 +240,7 @@ int run(const Options &options) {
     const CancelOnSignal signals;
     const RestoreRequest request = restore_request(options.target);
     check_options(options, request);
+    check_place(options);
     const auto roots = open_roots(options.common, log, signals.token());
     const uint64_t cluster = choose_cluster(options.common, roots, signals.token());
     const auto repositories = repositories_of(roots, cluster);
@@ -242,6 +267,7 @@ int run(const Options &options) {
     if (geteuid() == 0)
         log.emit(LogLevel::kWarning, "restoring as root",
                  "A server does not start on files of root: change their owner, or restore as the server's user.");
+    warn_of_little_space(restore, planned.plan, log);
     RestoreProgress progress;
     const auto started = Clock::now();
     {

@@ -35,6 +35,20 @@ TEST_F(WalRead, puts_the_parts_of_a_large_segment_together) {
     EXPECT_EQ(error_of([&] { return read(kFirst); }).code(), ErrorCode::kCorrupt);
 }
 
+TEST_F(WalRead, reads_what_does_not_compress_in_several_pieces) {
+    segment_size = 64 * kMiB;
+    use_repositories(1);
+    const Bytes segment = test::make_segment({.name = kFirst, .size = segment_size, .compressible = false});
+    write_file(kFirst, segment);
+    put_file(0, kFirst);
+    size_t ranges = 0;
+    stores[0]->before = [&](test::StoreCall call, std::string_view, const CancelToken &) {
+        ranges += call == test::StoreCall::kRange ? 1U : 0U;
+    };
+    EXPECT_TRUE(read(kFirst) == segment);
+    EXPECT_GT(ranges, 8U);
+}
+
 TEST_F(WalRead, a_missing_part_is_no_missing_segment) {
     segment_size = 64 * kMiB;
     use_repositories(1);
