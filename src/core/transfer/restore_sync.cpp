@@ -69,7 +69,8 @@ class SyncWalk {
         const FileHandle handle = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
         if (!handle)
             throw posix_error("open directory", path, errno);
-        const std::unique_ptr<DIR, CloseDirectory> open(fdopendir(dup(handle.get())));
+        const int copy = dup(handle.get());
+        const std::unique_ptr<DIR, CloseDirectory> open(copy < 0 ? nullptr : fdopendir(copy));
         if (!open)
             throw posix_error("read directory", path, errno);
         while (const dirent *entry = readdir(open.get())) { // NOLINT(concurrency-mt-unsafe): a stream of its own
