@@ -133,6 +133,7 @@ CatalogSummary refresh_catalog(const Settings &settings, const ServerFacts &fact
         std::none_of(readings.begin(), readings.end(), [](const Reading &r) { return r.problem.has_value(); });
     if (usable != readings.end()) {
         publish_catalog(*usable);
+        summary.behind_a_gap = wal_behind_a_gap(*usable->catalog, usable->windows).value_or(Lsn{});
         summary.backups = static_cast<uint32_t>(usable->catalog->backups.size());
         for (const Reading &reading : readings)
             if (reading.catalog)

@@ -14,6 +14,7 @@ struct CatalogSummary {
     bool readable = false; // at least one repository was read
     uint32_t backups = 0;  // of the readable repository that has the fewest
     Lsn last_full_start;   // of the newest full backup; invalid when there is none
+    Lsn behind_a_gap;      // stored WAL that no backup leads to begins here; invalid when there is none
 };
 
 // Publishes to shared memory. Throws only what cannot be shown per repository.

@@ -26,6 +26,7 @@ namespace {
 
 constexpr long kCycleMs = 2000;
 constexpr int64_t kDiskMs = 5000;
+constexpr int64_t kGapConfirmMs = 15000;
 constexpr int64_t kGapMs = 5000;
 constexpr int64_t kCatalogMs = 60000;
 constexpr int64_t kWakeArchiverMs = 10000;
@@ -124,6 +125,7 @@ class Keeper {
     Step ancestors_step_{"could not look for WAL that the former primary left behind", kLongestPause};
     int64_t woken_ms_ = 0;
     bool settled_ = false;
+    bool gap_stays_ = false;
     bool ancestors_due_ = false;
 };
 
@@ -184,7 +186,17 @@ void Keeper::cycle() {
 }
 
 void Keeper::look_at_catalog() {
+    const Lsn before = catalog_.behind_a_gap;
     catalog_ = refresh_catalog(current_settings(), server_facts(), [this] { return tick(); });
+    bool failing = false;
+    with_lock(LW_SHARED, [&](SharedState &shared) noexcept { failing = shared.archiver.failing_since != 0; });
+    // Files on their way at the same time arrive in any order, and one that fails is tried again: only a gap that stays
+    // while archiving goes well is one.
+    gap_stays_ = !failing && before.is_valid() && catalog_.behind_a_gap.is_valid();
+    if (catalog_.behind_a_gap.is_valid() && !gap_stays_)
+        catalog_step_.later(kGapConfirmMs);
+    const uint64_t behind = gap_stays_ ? catalog_.behind_a_gap.value : 0;
+    with_lock(LW_EXCLUSIVE, [=](SharedState &shared) noexcept { shared.keeper.behind_a_gap = behind; });
 }
 
 // Rules H1, H2: the first backup of a cluster, and the one after a gap.
@@ -193,7 +205,7 @@ bool Keeper::full_is_due() const {
         return false;
     if (catalog_.backups == 0)
         return auto_first_backup();
-    return !read_gaps(DataDir).empty();
+    return gap_stays_ || !read_gaps(DataDir).empty();
 }
 
 void Keeper::start_due_backup() {

@@ -84,6 +84,7 @@ struct SharedKeeper {
     bool shutting_down;     // the postmaster is ending its workers: nobody waits long any more
     bool catalog_requested; // something changed: read the catalog again soon
     uint32_t gaps;          // WAL files let go since the newest full backup
+    uint64_t behind_a_gap;  // stored WAL that no backup leads to begins here; 0 when there is none
     char last_error[kTextBytes];
     TimestampTz last_error_time;
     // The WAL that waits, and the disk it stands on.

@@ -77,6 +77,9 @@ std::string trouble(const Snapshot &snapshot, const ServerFacts &facts) {
         return std::string("archiving fails: ") + snapshot.archiver.last_error;
     if (snapshot.keeper.catalog_time == 0)
         return "the repository's catalog has not been read yet";
+    if (snapshot.keeper.behind_a_gap != 0)
+        return "WAL is missing before " + to_string(Lsn{snapshot.keeper.behind_a_gap}) +
+               ": what follows cannot be restored until a full backup is made";
     if (snapshot.keeper.gaps != 0)
         return std::to_string(snapshot.keeper.gaps) + " WAL files were let go and no full backup was made since";
     if (snapshot.keeper.backups == 0)

@@ -61,6 +61,16 @@ TEST_F(OneTimeline, WindowsEndAtTheGap) {
     EXPECT_EQ(windows[1].stored_ms, 20000);
 }
 
+TEST_F(OneTimeline, WalBehindAGapThatNoBackupLeadsToIsFound) {
+    EXPECT_EQ(wal_behind_a_gap(catalog, recovery_windows(catalog, nullptr)), std::nullopt);
+    catalog.timelines[0].runs = {{1, 4}, {6, 9}, {12, 14}};
+    EXPECT_EQ(wal_behind_a_gap(catalog, recovery_windows(catalog, nullptr)), at(12));
+    catalog.backups.push_back(test::backup("20260101T000003F", 1, at(12, 100), at(12, 200), 12500));
+    EXPECT_EQ(wal_behind_a_gap(catalog, recovery_windows(catalog, nullptr)), std::nullopt);
+    catalog.backups.clear();
+    EXPECT_EQ(wal_behind_a_gap(catalog, recovery_windows(catalog, nullptr)), std::nullopt);
+}
+
 TEST_F(OneTimeline, LatestTakesTheNewestBackup) {
     const RestorePlan result = plan(LatestTarget{});
     EXPECT_EQ(result.backup, "20260101T000002F");

@@ -70,6 +70,22 @@ std::vector<RecoveryWindow> recovery_windows(const Catalog &catalog, WalFactsSou
     return windows;
 }
 
+std::optional<Lsn> wal_behind_a_gap(const Catalog &catalog, const std::vector<RecoveryWindow> &windows) {
+    std::optional<Lsn> found;
+    for (const TimelineWal &wal : catalog.timelines) {
+        if (windows.empty() || wal.timeline < windows.back().timeline || wal.runs.empty())
+            continue;
+        const Lsn start = segment_start(wal.runs.back().first, catalog.segment_size);
+        const Lsn end = segment_start(wal.runs.back().last + 1, catalog.segment_size);
+        const bool reached = std::any_of(windows.begin(), windows.end(), [&](const RecoveryWindow &window) {
+            return window.timeline == wal.timeline && window.to_lsn == end;
+        });
+        if (!reached)
+            found = start;
+    }
+    return found;
+}
+
 std::string describe(const RecoveryWindow &window) {
     const std::string from = postgres_time_us(window.from_ms * 1000) + " (" + to_string(window.from_lsn) + ") to ";
     const std::string timeline = " on timeline " + std::to_string(window.timeline);

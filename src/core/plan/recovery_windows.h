@@ -29,6 +29,10 @@ struct RecoveryWindow {
 // Ascending by timeline and position. Without times (`to_us`) when `facts` is null.
 [[nodiscard]] std::vector<RecoveryWindow> recovery_windows(const Catalog &catalog, WalFactsSource *facts);
 
+// Where stored WAL goes on behind a gap that follows the newest window: what no backup leads to. nullopt when the
+// newest window ends with the newest WAL, or when there is no window.
+[[nodiscard]] std::optional<Lsn> wal_behind_a_gap(const Catalog &catalog, const std::vector<RecoveryWindow> &windows);
+
 // "2026-11-20 08:40:13+00 (0/3000100) to 2026-11-20 09:12:01.123456+00 (0/5A000000) on timeline 1"
 [[nodiscard]] std::string describe(const RecoveryWindow &window);
 
