@@ -48,6 +48,9 @@ $standby->safe_psql('postgres', q(INSERT INTO items SELECT max(id) + 1, 'after p
 my $new = wait_for_archived($standby);
 like($new, qr/^00000002/, 'the promoted standby archives on its new timeline');
 is(scalar($repository->matching(qr/00000002\.history$/)), 1, 'and its history file');
+# Readers ignore segments of an older epoch from where the new one begins: none may carry it.
+is(join(' ', grep { $repository->epoch_of($_) != 2 } $repository->matching(qr{/wal/00000002/[0-9A-F]{8}/[0-9A-F]{24}})), '',
+    'every segment of the new timeline carries the new epoch');
 my $after = backup_now($standby);
 like($after, qr/F$/, 'and makes backups');
 my $copy = restored_node('after_promotion', $repository, '--backup', $first);

@@ -27,6 +27,8 @@ ok($repository->matching(qr{/wal/00000002/}), 'segments of the new timeline');
 
 # The first segment of the new timeline begins with pages of the old one (rules B2) and was archived all the same.
 ok($repository->has_segment($partial =~ s/^00000001/00000002/r), 'the segment in which the timelines part');
+is(join(' ', grep { $repository->epoch_of($_) != 2 } $repository->matching(qr{/wal/00000002/[0-9A-F]{8}/[0-9A-F]{24}})), '',
+    'every segment of the new timeline carries the new epoch');
 my $expected = table_checksums($standby);
 wait_for_archived($standby);
 my $copy = restored_node('promotion_copy', $repository);

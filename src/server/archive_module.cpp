@@ -138,7 +138,7 @@ bool wants_fresh_start(ErrorCode code) noexcept {
 void archive(const std::string &file, const std::string &path, Patience &patience) {
     const auto stop = [&patience] { return patience.over(); };
     const Settings settings = current_settings();
-    if (session && session->settings().differs(settings)) {
+    if (session && (session->settings().differs(settings) || !session->fits_server())) {
         session.reset();
         status_session_ended();
     }

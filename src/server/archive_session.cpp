@@ -52,11 +52,16 @@ void check_each(const Claim &claim, const CancelToken &cancel) {
 ArchiveSession::ArchiveSession(const Settings &settings, const std::function<bool()> &stop) : settings_(settings) {
     const ServerFacts facts = server_facts();
     wal_directory_ = facts.wal_directory;
+    in_recovery_ = facts.in_recovery;
     claim_ = std::make_unique<Claim>(settle_role_now(settings, stop).value());
     const auto repositories =
         in_background([&](const CancelToken & /*cancel*/) { return all_repositories(*claim_, settings, facts); }, stop);
     checked_ms_ = boot_time_ms();
     archiver_ = std::make_unique<WalArchiver>(options_for(settings, facts, *claim_), repositories, process_log());
+}
+
+bool ArchiveSession::fits_server() const {
+    return in_recovery_ == server_facts().in_recovery;
 }
 
 unsigned ArchiveSession::in_flight() const {
@@ -89,6 +94,9 @@ void ArchiveSession::submit_ahead(const std::string &file) {
         waiting_.assign(names.begin(), names.end());
         scanned_ms_ = boot_time_ms();
     }
+    // After the scan: what it found while the server was in recovery is not of a new timeline.
+    if (!fits_server())
+        return;
     while (!waiting_.empty() && ahead_.size() < window && archiver_->submit(waiting_.front())) {
         ahead_.insert(waiting_.front());
         waiting_.pop_front();

@@ -34,6 +34,9 @@ class ArchiveSession {
     [[nodiscard]] const Claim &claim() const noexcept { return *claim_; }
     [[nodiscard]] const WalArchiver &archiver() const noexcept { return *archiver_; }
     [[nodiscard]] unsigned in_flight() const;
+    // Whether the session still has the role it was opened with. A standby's session ends with the promotion: what it
+    // would store of the new timeline carries an epoch that readers ignore from there on (rules C2).
+    [[nodiscard]] bool fits_server() const;
 
   private:
     void submit_ahead(const std::string &file);
@@ -41,6 +44,7 @@ class ArchiveSession {
 
     Settings settings_;
     std::string wal_directory_;
+    bool in_recovery_ = false;
     std::unique_ptr<Claim> claim_;
     std::unique_ptr<WalArchiver> archiver_;
     std::set<std::string, ArchiveOrder> ahead_; // submitted, not asked for yet

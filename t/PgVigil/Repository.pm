@@ -92,6 +92,9 @@ sub read_object
     return PostgreSQL::Test::Utils::slurp_file($path);
 }
 
+# The writer's epoch in an object's header.
+sub epoch_of { my ($self, $key) = @_; return unpack('Q<', substr($self->read_object($key), 24, 8)); }
+
 # Replaces an object's bytes whatever its mode: damage that the product itself cannot do.
 sub write_object
 {
