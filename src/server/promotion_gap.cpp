@@ -42,7 +42,7 @@ std::set<uint64_t> local_segments(const std::string &wal_directory, const WalRan
     if (!directory)
         throw system_error("could not open directory \"" + wal_directory + "\"", errno);
     std::set<uint64_t> segments;
-    while (const dirent *entry = ::readdir(directory.get())) {
+    while (const dirent *entry = ::readdir(directory.get())) { // NOLINT(concurrency-mt-unsafe): a stream of its own
         const auto name = parse_wal_file_name(entry->d_name);
         if (!name || name->kind != WalFileKind::kSegment || name->timeline != range.timeline)
             continue;

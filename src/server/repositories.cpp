@@ -24,7 +24,7 @@ std::vector<std::string> server_directories(const std::string &data_directory) {
     const std::string spaces = data_directory + "/pg_tblspc";
     const std::unique_ptr<::DIR, CloseDirectory> directory(::opendir(spaces.c_str()));
     while (directory) {
-        const dirent *entry = ::readdir(directory.get());
+        const dirent *entry = ::readdir(directory.get()); // NOLINT(concurrency-mt-unsafe): a stream of its own
         if (entry == nullptr)
             break;
         std::string target(4096, '\0');

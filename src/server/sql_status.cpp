@@ -97,7 +97,7 @@ Cell window_time(const Snapshot &snapshot, TimestampTz time) {
 
 Rows status_rows() {
     (void)require_shared_state();
-    Snapshot snapshot;
+    Snapshot snapshot{};
     take_snapshot(snapshot);
     const ServerFacts facts = server_facts();
     const SharedKeeper &keeper = snapshot.keeper;
@@ -146,7 +146,7 @@ Rows status_rows() {
 
 Rows archiver_rows() {
     (void)require_shared_state();
-    Snapshot snapshot;
+    Snapshot snapshot{};
     take_snapshot(snapshot);
     const SharedArchiver &archiver = snapshot.archiver;
     const SharedKeeper &keeper = snapshot.keeper;

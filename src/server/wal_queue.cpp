@@ -28,7 +28,7 @@ template <class Visit> void for_each_waiting(const std::string &wal_directory, V
     if (!directory)
         throw system_error("could not open directory \"" + path + "\"", errno);
     errno = 0;
-    while (const dirent *entry = ::readdir(directory.get())) {
+    while (const dirent *entry = ::readdir(directory.get())) { // NOLINT(concurrency-mt-unsafe): a stream of its own
         const std::string_view name = entry->d_name;
         if (name.ends_with(kReady)) {
             const std::string_view wal_name = name.substr(0, name.size() - kReady.size());

@@ -13,7 +13,7 @@ namespace pgvigil {
 [[nodiscard]] bool archives_before(std::string_view a, std::string_view b) noexcept;
 
 struct ArchiveOrder {
-    using is_transparent = void;
+    using is_transparent = void; // NOLINT(readability-identifier-naming): the standard's name
     bool operator()(std::string_view a, std::string_view b) const noexcept { return archives_before(a, b); }
 };
 

@@ -92,7 +92,7 @@ BackupScan::Names BackupScan::read_names(const FileHandle &directory, const std:
     std::vector<uint32_t> unlogged;
     for (;;) {
         errno = 0;
-        const dirent *const entry = readdir(stream.get());
+        const dirent *const entry = readdir(stream.get()); // NOLINT(concurrency-mt-unsafe): a stream of its own
         if (entry == nullptr) {
             if (errno != 0)
                 throw system_error(fmt::format("could not read directory \"{}\"", path), errno);

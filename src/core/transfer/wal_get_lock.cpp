@@ -22,7 +22,7 @@ std::vector<std::string> names_in(const std::string &directory) {
     std::vector<std::string> names;
     const std::unique_ptr<DIR, Close> open(opendir(directory.c_str()));
     while (open) {
-        const dirent *entry = readdir(open.get());
+        const dirent *entry = readdir(open.get()); // NOLINT(concurrency-mt-unsafe): a stream of its own
         if (entry == nullptr)
             break;
         const std::string name = entry->d_name;
