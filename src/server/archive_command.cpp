@@ -84,7 +84,8 @@ Error command_failed(const std::string &command, int status) {
     if (WIFEXITED(status))
         how = "failed with exit code " + std::to_string(WEXITSTATUS(status));
     else if (WIFSIGNALED(status))
-        how = "was ended by signal " + std::to_string(WTERMSIG(status)) + ": " + strsignal(WTERMSIG(status));
+        how = "was ended by signal " + std::to_string(WTERMSIG(status)) + ": " +
+              strsignal(WTERMSIG(status)); // NOLINT(concurrency-mt-unsafe): the main thread
     else
         how = "ended with unknown status " + std::to_string(status);
     return Error(ErrorCode::kIo, "also_archive_command " + how).detail("The command was: " + command);

@@ -43,9 +43,8 @@ WalArchiverOptions checked(WalArchiverOptions options, size_t repositories) {
 
 } // namespace
 
-WalArchiver::State::State(WalArchiverOptions options_, std::vector<std::shared_ptr<Repository>> repositories_,
-                          LogSink &log_)
-    : options(checked(std::move(options_), repositories_.size())), repositories(std::move(repositories_)), log(log_),
+WalArchiver::State::State(WalArchiverOptions wanted, std::vector<std::shared_ptr<Repository>> stores, LogSink &sink)
+    : options(checked(std::move(wanted), stores.size())), repositories(std::move(stores)), log(sink),
       required(options.required == 0 ? repositories.size() : options.required), encoder_threads(encoder_count(options)),
       pairs(may_pair(options, encoder_threads)),
       writer{options.epoch, options.epoch_start, options.epoch_timeline, options.segment_size},

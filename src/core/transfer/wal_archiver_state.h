@@ -24,8 +24,8 @@ namespace pgvigil {
 
 // An encoded object shared by the uploads of it; gives its memory back when the last of them ended.
 struct WalUpload {
-    WalUpload(WalObject object_, BudgetShare share_, BufferPool &pool_)
-        : object(std::move(object_)), share(std::move(share_)), pool(pool_) {}
+    WalUpload(WalObject whole, BudgetShare part, BufferPool &memory)
+        : object(std::move(whole)), share(std::move(part)), pool(memory) {}
     ~WalUpload() { pool.give(std::move(object.body)); }
     WalUpload(const WalUpload &) = delete;
     WalUpload &operator=(const WalUpload &) = delete;
@@ -59,7 +59,7 @@ struct WalJob {
 using WalJobPtr = std::shared_ptr<WalJob>;
 
 struct WalArchiver::State {
-    State(WalArchiverOptions options_, std::vector<std::shared_ptr<Repository>> repositories_, LogSink &log_);
+    State(WalArchiverOptions wanted, std::vector<std::shared_ptr<Repository>> stores, LogSink &sink);
     ~State();
 
     // wal_archiver_jobs.cpp: one file from its name to its uploads.

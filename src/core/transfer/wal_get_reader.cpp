@@ -45,7 +45,7 @@ class Window {
                 return std::nullopt;
             const int64_t now = boot_time_ms();
             for (uint64_t segment = base_; now >= paused_until_ms_ && segment < base_ + depth_; ++segment) {
-                const std::string name = segment_name(timeline_, segment, options_.segment_size);
+                std::string name = segment_name(timeline_, segment, options_.segment_size);
                 if (ready_.count(name) != 0 || growing_.count(name) != 0)
                     continue;
                 growing_.insert(name);
