@@ -53,13 +53,17 @@ void curl_easy_cleanup(CURL *handle) {
 void curl_easy_reset(CURL *handle) {
     LATE(curl_easy_reset)(handle);
 }
+// The named parameter is an enumeration because curl declares it so.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wvarargs"
 CURLcode curl_easy_setopt(CURL *handle, CURLoption option, ...) {
     static const auto set = LATE(curl_easy_setopt);
     va_list arguments;
     va_start(arguments, option);
     CURLcode code = CURLE_OK;
     switch (static_cast<int>(option) / pgvigil::cli::kOptionKinds) {
-    case pgvigil::cli::kLongOption:
+    // long and curl_off_t are one type on some machines only.
+    case pgvigil::cli::kLongOption: // NOLINT(bugprone-branch-clone)
         code = set(handle, option, va_arg(arguments, long));
         break;
     case pgvigil::cli::kOffsetOption:
@@ -71,6 +75,7 @@ CURLcode curl_easy_setopt(CURL *handle, CURLoption option, ...) {
     va_end(arguments);
     return code;
 }
+#pragma GCC diagnostic pop
 const char *curl_easy_strerror(CURLcode code) {
     return LATE(curl_easy_strerror)(code);
 }
