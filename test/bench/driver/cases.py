@@ -179,6 +179,7 @@ def database(bench):
         url = bench.pgvigil.new_url()
         cluster.configure(f"pgvigil.repository = '{url}'")
         cluster.reload()
+        cluster.sql("CREATE EXTENSION pgvigil")
     cluster.pgbench("-q", "-i", "-s", str(bench.options.scale))
     cluster.sql("CHECKPOINT")
     wait_until(lambda: not cluster.ready_files(), "the archive", pause=0.1)
@@ -292,13 +293,14 @@ def replay(bench):
     if bench.wanted("pgvigil"):
         cluster.configure(f"pgvigil.repository = '{url}'")
         cluster.reload()
+        cluster.sql("CREATE EXTENSION pgvigil")
         bench.pgvigil.backup(cluster)
+    # From here on WAL waits: a clone without pgvigil gives it to pgBackRest, whose backup needs the first of it.
+    cluster.configure("pgvigil.repository = ''" if bench.wanted("pgvigil") else "")
+    cluster.reload()
     command = bench.pgbackrest.configure(cluster, asynchronous=True) if bench.wanted("pgbackrest") else None
     if command:
         PgBackRest.backup(command)
-    # The WAL waits until it is complete; then a clone without pgvigil gives it to pgBackRest.
-    cluster.configure("pgvigil.repository = ''" if bench.wanted("pgvigil") else "")
-    cluster.reload()
     names = bench.write_wal(cluster, count)
     cluster.stop()
     local = os.path.join(bench.work, "local_wal")

@@ -83,8 +83,12 @@ synchronous_commit = off
 
     def start(self):
         self.started.append(self)
-        run([self.program("pg_ctl"), "-w", "-t", "600", "-D", self.data, "-l", self.log, "-o", f"-p {self.port}", "start"],
-            env={**os.environ, "PGPORT": str(self.port)})
+        try:
+            run([self.program("pg_ctl"), "-w", "-t", "600", "-D", self.data, "-l", self.log, "-o", f"-p {self.port}", "start"],
+                env={**os.environ, "PGPORT": str(self.port)})
+        except RuntimeError as error:
+            with open(self.log, encoding="utf-8") as file:
+                raise RuntimeError(f"{error}\n{file.read()[-4000:]}") from None
 
     def stop(self, mode="fast"):
         if os.path.exists(os.path.join(self.data, "postmaster.pid")):

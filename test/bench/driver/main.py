@@ -47,11 +47,15 @@ def main():
     pgbackrest = PgBackRest(options.pgbackrest, options.directory, store)
     bench = cases.Bench(options, store, pgbackrest, PgVigil(options.bindir, store))
     version = Cluster(options.bindir, options.directory, "version").version
-    tables = []
+    versions = [("pgvigil commit", options.commit), ("PostgreSQL", version)]
+    if bench.wanted("pgbackrest"):
+        versions.append(("pgBackRest", pgbackrest.version))
 
     def show(table):
-        tables.append(table)
         print("\n" + table.plain(), flush=True)
+        # At once: what was measured is kept when a later case fails.
+        with open(options.result, "a", encoding="utf-8") as file:
+            file.write(f"<!-- begin {table.case} -->\n{table.markdown()}\n{header(versions, load)}<!-- end {table.case} -->\n")
 
     if "archive" in wanted:
         show(cases.archive(bench))
@@ -62,13 +66,6 @@ def main():
             show(table)
     if "replay" in wanted:
         show(cases.replay(bench))
-
-    versions = [("pgvigil commit", options.commit), ("PostgreSQL", version)]
-    if bench.wanted("pgbackrest"):
-        versions.append(("pgBackRest", pgbackrest.version))
-    with open(options.result, "w", encoding="utf-8") as file:
-        for table in tables:
-            file.write(f"<!-- begin {table.case} -->\n{table.markdown()}\n{header(versions, load)}<!-- end {table.case} -->\n")
 
 
 if __name__ == "__main__":
