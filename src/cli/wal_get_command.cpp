@@ -80,7 +80,7 @@ std::optional<pid_t> postmaster_pid() {
 
 int read_ahead(const Options &options) {
     // Many threads' arenas would each keep what a large read needed once.
-    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_ARENA_MAX, 1); // NOLINT(concurrency-mt-unsafe): no other thread is there yet
     const CancelToken cancel;
     ReadAheadOptions work;
     work.directory = options.destination;
