@@ -74,7 +74,7 @@ class Planner {
     [[nodiscard]] std::optional<TimelineId> timeline_for(const CommitDocument &backup,
                                                          const std::vector<TimelineId> &timelines) const {
         if (request_.timeline)
-            return *request_.timeline;
+            return request_.timeline;
         if (request_.current_timeline)
             return backup.stop_timeline;
         for (auto timeline = timelines.rbegin(); timeline != timelines.rend(); ++timeline)
