@@ -25,11 +25,11 @@ constexpr int kMaxIdAttempts = 100;
 } // namespace
 
 struct BackupWriter::State {
-    State(std::vector<std::shared_ptr<Repository>> repositories, BackupOptions options_, BackupProgress &progress_,
-          LogSink &log_)
-        : options(options_), progress(progress_), log(log_),
-          uploader(std::move(repositories), std::max<size_t>(options_.threads, kMinUploadThreads), kUploadBytes,
-                   progress_.bytes_stored, log_) {}
+    State(std::vector<std::shared_ptr<Repository>> repositories, BackupOptions wanted, BackupProgress &shown,
+          LogSink &sink)
+        : options(wanted), progress(shown), log(sink),
+          uploader(std::move(repositories), std::max<size_t>(wanted.threads, kMinUploadThreads), kUploadBytes,
+                   shown.bytes_stored, sink) {}
 
     bool create_attempt(const AttemptDocument &document, const CancelToken &cancel);
     void open_table();
