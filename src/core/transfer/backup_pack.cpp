@@ -15,9 +15,9 @@ constexpr uint32_t kSmallPacks = 256;
 
 } // namespace
 
-BackupObjects::BackupObjects(std::string backup_id, ClusterLayout layout, Compression compression_, uint64_t epoch_,
-                             const Uuid &attempt_, BackupUploader &uploader)
-    : compression(compression_), epoch(epoch_), attempt(attempt_), id_(std::move(backup_id)),
+BackupObjects::BackupObjects(std::string backup_id, ClusterLayout layout, Compression codec, uint64_t writer_epoch,
+                             const Uuid &writer_attempt, BackupUploader &uploader)
+    : compression(codec), epoch(writer_epoch), attempt(writer_attempt), id_(std::move(backup_id)),
       layout_(std::move(layout)), uploader_(uploader) {}
 
 StoredObject BackupObjects::put(const std::string &prefix, const std::string &key, Bytes body, ObjectRole role,
