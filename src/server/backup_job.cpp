@@ -56,10 +56,12 @@ BackupResult BackupJob::run() {
     // Read once before the copy as well: what is wrong with it is said before anything is stored.
     control_file_ = read_control_file();
 
+    // Before the checkpoint, which may take minutes: whoever asked for the backup wants to know its id.
+    begin();
+
     progress_.phase = BackupPhase::kCheckpoint;
     report_progress(progress_);
     BackupMode mode("pgvigil " + iso_time_ms(started_ms_), order_.fast);
-    begin(mode);
     copy(mode);
     // The last file of the data directory that is read: on a standby it says where the copy becomes consistent.
     control_file_ = read_control_file();
@@ -87,7 +89,7 @@ void BackupJob::open() {
     claim_ = std::make_unique<Claim>(settle_role_now(settings_).value());
 }
 
-void BackupJob::begin(const BackupMode &mode) {
+void BackupJob::begin() {
     BackupOptions options;
     options.compression = settings_.compression;
     options.threads = settings_.backup_threads;
@@ -97,8 +99,9 @@ void BackupJob::begin(const BackupMode &mode) {
 
     AttemptDocument attempt;
     attempt.system_identifier = facts_.system_identifier;
-    attempt.timeline = mode.start_timeline();
-    attempt.start_lsn = mode.start();
+    const WalPosition before = earliest_backup_start(control_file_);
+    attempt.timeline = before.timeline;
+    attempt.start_lsn = before.lsn;
     attempt.checksum_version = checksum_version_of(control_file_);
     attempt.instance = claim_->instance;
     attempt.host = facts_.host;

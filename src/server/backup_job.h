@@ -1,4 +1,4 @@
-// The steps of one backup, in order: enter backup mode, name the attempt, copy, read pg_control, leave backup mode,
+// The steps of one backup, in order: name the attempt, enter backup mode, copy, read pg_control, leave backup mode,
 // wait until the repositories have the WAL, commit. Threading: the backup worker's main thread.
 #pragma once
 
@@ -44,7 +44,7 @@ class BackupJob {
 
   private:
     void open();
-    void begin(const BackupMode &mode);
+    void begin();
     void copy(const BackupMode &mode);
     void wait_for_wal(const BackupMode &mode);
     // Puts the needed WAL that a repository lacks into the backup (rules E6).

@@ -62,6 +62,20 @@ std::string BackupMode::tablespace_map() const {
     return {run_.tablespace_map->data, static_cast<size_t>(run_.tablespace_map->len)};
 }
 
+WalPosition earliest_backup_start(const Bytes &control_file) {
+    ControlFileData control;
+    memcpy(&control, control_file.data(), sizeof control);
+    WalPosition position{control.checkPointCopy.ThisTimeLineID, Lsn{control.checkPointCopy.redo}};
+    pg_section([&position]() noexcept {
+        // A standby's backup begins at its newest restart point; a primary makes a checkpoint that begins later.
+        if (RecoveryInProgress())
+            return;
+        position.lsn = Lsn{GetXLogInsertRecPtr()};
+        position.timeline = GetWALInsertionTimeLine();
+    });
+    return position;
+}
+
 Bytes read_control_file() {
     Bytes content(PG_CONTROL_FILE_SIZE);
     std::byte *const target = content.data();

@@ -42,6 +42,15 @@ class BackupMode {
     std::string label_;
 };
 
+struct WalPosition {
+    TimelineId timeline = 0;
+    Lsn lsn;
+};
+
+// A position that a backup started from now on does not begin before: the end of WAL, or, on a standby, the redo point
+// that `control_file` names.
+[[nodiscard]] WalPosition earliest_backup_start(const Bytes &control_file);
+
 // pg_control as it stands on disk, not while it is being written, its CRC checked.
 [[nodiscard]] Bytes read_control_file();
 // What `control_file` says about page checksums; 0 = off.

@@ -1,5 +1,5 @@
-// What pgv_check() asks of every store: a write-read-delete round trip, conditional create, a missing key that is
-// missing, and how far the clocks are apart. Threading: any one thread.
+// What pgv_check() asks of every store: what transfer/restore_check.h tries out, for each URL of the setting.
+// Threading: any one thread.
 #pragma once
 
 #include "server/server_facts.h"
@@ -13,7 +13,7 @@
 namespace pgvigil {
 
 struct StoreFinding {
-    std::string check;      // connect, write, read, delete, conditional create, missing key, clock
+    std::string check;      // as check_store() names it
     std::string repository; // for people
     bool ok = false;
     std::string detail;
