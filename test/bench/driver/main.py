@@ -11,12 +11,13 @@ sys.path[:0] = [os.path.dirname(__file__), os.path.join(os.path.dirname(__file__
 os.environ.pop("PGOPTIONS", None)
 
 import cases  # noqa: E402
+import foreground  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from competitors import PgBackRest, PgVigil  # noqa: E402
 from report import header  # noqa: E402
 from s3client import S3Client  # noqa: E402
 
-ALL = ["archive", "single", "backup", "restore", "replay"]
+ALL = ["archive", "single", "backup", "restore", "replay", "foreground"]
 
 
 def main():
@@ -66,6 +67,8 @@ def main():
             show(table)
     if "replay" in wanted:
         show(cases.replay(bench))
+    if "foreground" in wanted:
+        show(foreground.foreground(bench))
 
 
 if __name__ == "__main__":
