@@ -7,6 +7,7 @@
 #include "server/archive_status.h"
 #include "server/boundary.h"
 #include "server/log_queue.h"
+#include "server/promotion_gap.h"
 #include "server/server_facts.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
@@ -109,6 +110,17 @@ void let_go(const ServerFacts &facts, const std::string &file, const char *reaso
     });
 }
 
+// Without a gap: nothing that this server's history needs is lost.
+void leave_behind(const std::string &file, const Error &refusal) {
+    const char *name = file.c_str();
+    const char *why = refusal.message().c_str();
+    pg_section([=]() noexcept {
+        ereport(LOG,
+                (errmsg("pgvigil leaves WAL file \"%s\" out of the archive: its timeline had ended before it", name),
+                 errdetail_internal("%s", why)));
+    });
+}
+
 // Whether PostgreSQL may be told that the file is archived although it is not.
 bool may_let_go(const std::string &file, const Settings &settings) {
     const auto parsed = parse_wal_file_name(file);
@@ -154,7 +166,10 @@ void archive(const std::string &file, const std::string &path, Patience &patienc
             session.reset();
             status_session_ended();
         }
-        throw;
+        if (error.code() != ErrorCode::kCorrupt || !lies_behind_switch(server_facts(), file))
+            throw;
+        leave_behind(file, error);
+        return;
     }
     const std::string command = also_archive_command();
     if (!command.empty())

@@ -94,4 +94,15 @@ size_t close_promotion_gap(const Settings &settings, const ServerFacts &facts, c
     return handed_over;
 }
 
+bool lies_behind_switch(const ServerFacts &facts, const std::string &file) {
+    const auto name = parse_wal_file_name(file);
+    if (facts.in_recovery || !name || name->kind != WalFileKind::kSegment)
+        return false;
+    const Lsn start = segment_start(segment_number(*name, facts.wal_segment_size), facts.wal_segment_size);
+    const std::vector<WalRange> ancestors = ancestors_of(facts.timeline);
+    return std::any_of(ancestors.begin(), ancestors.end(), [&](const WalRange &ancestor) {
+        return ancestor.timeline == name->timeline && start >= ancestor.end;
+    });
+}
+
 } // namespace pgvigil

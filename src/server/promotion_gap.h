@@ -15,4 +15,9 @@ namespace pgvigil {
 // Returns how many files were handed to the archiver.
 size_t close_promotion_gap(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop);
 
+// Whether the segment `file` begins at or behind the end of an ancestor timeline of this server: it is no part of this
+// server's history. PostgreSQL hands such files to the archiver: one that was recycled ahead on the ancestor's timeline
+// gets a status file when its number is passed (RemoveOldXlogFiles, XLogArchiveCheckDone). False in recovery.
+[[nodiscard]] bool lies_behind_switch(const ServerFacts &facts, const std::string &file);
+
 } // namespace pgvigil
