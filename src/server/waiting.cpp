@@ -59,8 +59,8 @@ void wait_on_latch(int fd, long timeout_ms) {
             events |= WL_SOCKET_READABLE;
         const int woken_by =
             WaitLatchOrSocket(MyLatch, events, fd >= 0 ? fd : PGINVALID_SOCKET, timeout_ms, wait_event());
-        // One event is told at a time. A latch that is set beside the descriptor stays set for the next wait: reset here
-        // unseen, the wake-up that ends the archiver would be lost, and with it a minute of the shutdown.
+        // One event is told at a time. A latch that is set beside the descriptor stays set for the next wait: reset
+        // here unseen, the wake-up that ends the archiver would be lost, and with it a minute of the shutdown.
         if ((woken_by & WL_LATCH_SET) != 0) {
             latch_taken = true;
             ResetLatch(MyLatch);
