@@ -33,6 +33,8 @@ std::vector<WalRange> ancestors_of(TimelineId timeline) {
         if (entry->tli != timeline)
             ancestors.push_back({entry->tli, Lsn{entry->begin}, Lsn{entry->end}});
     }
+    // Asked for again and again while a file is refused, in an archiver whose memory is not reset before 17.
+    pg_section([&]() noexcept { list_free_deep(history); });
     return ancestors;
 }
 
