@@ -9,11 +9,7 @@ my $primary = new_node('primary', repository => $repository, settings => { archi
 fill_tables($primary);
 my $first = backup_now($primary);
 
-$primary->backup('base');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($primary, 'base', has_streaming => 1);
-$standby->start;
-$primary->wait_for_catchup($standby, 'replay');
+my $standby = new_standby($primary);
 
 # Both archive the same segments: identical content is not a conflict.
 my $segment = switch_wal($primary);
@@ -42,8 +38,7 @@ for my $backup ($id, $idle)
 
 # Promotion: the standby was registered, so it takes over without being told.
 $primary->stop;
-$standby->promote;
-wait_for(sub { $standby->safe_psql('postgres', 'SELECT NOT pg_is_in_recovery()') eq 't' }, 'the promotion');
+promote($standby);
 $standby->safe_psql('postgres', q(INSERT INTO items SELECT max(id) + 1, 'after promotion' FROM items));
 my $new = wait_for_archived($standby);
 like($new, qr/^00000002/, 'the promoted standby archives on its new timeline');

@@ -11,16 +11,12 @@ my $repository = new_repository('behind', 'file');
 my $primary = new_node('primary', repository => $repository);
 fill_tables($primary);
 backup_now($primary);
-$primary->backup('base');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-$standby->init_from_backup($primary, 'base', has_streaming => 1);
-$standby->start;
+my $standby = new_standby($primary);
 switch_wal($primary);
 $primary->wait_for_catchup($standby, 'replay');
 my $last = current_segment($primary);
 $primary->stop('immediate');
-$standby->promote;
-wait_for(sub { $standby->safe_psql('postgres', 'SELECT NOT pg_is_in_recovery()') eq 't' }, 'the promotion');
+promote($standby);
 my $other = wait_for_archived($standby);
 
 my $behind = sprintf('%s%08X', substr($last, 0, 16), hex(substr($last, 16)) + 1);

@@ -28,7 +28,7 @@ use PgVigil::Load;
 use PgVigil::Repository;
 
 our @EXPORT = qw(
-  wait_for scratch_directory pg_major new_node new_repository needs_s3 repository_kinds
+  wait_for scratch_directory pg_major new_node new_standby promote new_repository needs_s3 repository_kinds
   fill_tables pgbench_load current_segment switch_wal archived_through wait_for_archived backup_now wait_for_backup
   pgvigil restore restored_node copied_node start_copy start_copy_fails set_and_reload
   table_checksums is_same_data verify_backup log_position log_since wait_for_log sql_fails process_of
@@ -116,6 +116,27 @@ C
         $node->safe_psql('postgres', 'CREATE EXTENSION pgvigil') if $options{extension} // 1;
     }
     return $node;
+}
+
+# new_standby(PRIMARY): a running standby that streams from PRIMARY and has replayed what is there.
+sub new_standby
+{
+    my ($primary) = @_;
+    $primary->backup('base');
+    my $standby = PostgreSQL::Test::Cluster->new('standby');
+    $standby->init_from_backup($primary, 'base', has_streaming => 1);
+    $standby->start;
+    $primary->wait_for_catchup($standby, 'replay');
+    return $standby;
+}
+
+# promote(STANDBY): returns once its recovery has ended.
+sub promote
+{
+    my ($standby) = @_;
+    $standby->promote;
+    wait_for(sub { $standby->safe_psql('postgres', 'SELECT NOT pg_is_in_recovery()') eq 't' }, 'the promotion');
+    return;
 }
 
 # set_and_reload(NODE, NAME => VALUE, …): through ALTER SYSTEM; returns once every value is in force.
