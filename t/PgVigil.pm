@@ -209,10 +209,12 @@ SELECT pg_walfile_name(pg_switch_wal());
 S
 }
 
-# Whether segment NAME (or a later one) is archived.
+# Whether the complete segment NAME is archived. What was archived last does not always tell: an older file can be handed
+# over after it, as on a promoted standby.
 sub archived_through
 {
     my ($node, $segment) = @_;
+    return 1 if -e $node->data_dir . "/pg_wal/archive_status/$segment.done";
     return $node->safe_psql('postgres',
         "SELECT coalesce(last_archived_wal ~ '^[0-9A-F]{24}' AND left(last_archived_wal, 24) >= '$segment', false) FROM pg_stat_archiver") eq 't';
 }
