@@ -168,7 +168,7 @@ def add_seconds(table, results, titles, size):
             table.add(title, seconds, spread(results[name]), f"{size / seconds / 1e6:.0f}")
 
 
-def database(bench):
+def database(bench, *initialisation):
     """A pgbench database that archives with pgvigil when that takes part."""
     cluster = bench.cluster("database")
     if not bench.wanted("pgvigil"):
@@ -180,7 +180,7 @@ def database(bench):
         cluster.configure(f"pgvigil.repository = '{url}'")
         cluster.reload()
         cluster.sql("CREATE EXTENSION pgvigil")
-    cluster.pgbench("-q", "-i", "-s", str(bench.options.scale))
+    cluster.pgbench("-q", "-i", "-s", str(bench.options.scale), *initialisation)
     cluster.sql("CHECKPOINT")
     wait_until(lambda: not cluster.ready_files(), "the archive", pause=0.1)
     return cluster, url

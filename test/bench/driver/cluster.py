@@ -75,6 +75,8 @@ archive_mode = on
 autovacuum = off
 synchronous_commit = off
 """)
+        if self.major >= 17:
+            self.configure("summarize_wal = on")
 
     def configure(self, text):
         """Later lines win over earlier ones."""

@@ -12,12 +12,13 @@ os.environ.pop("PGOPTIONS", None)
 
 import cases  # noqa: E402
 import foreground  # noqa: E402
+import incremental  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from competitors import PgBackRest, PgVigil  # noqa: E402
 from report import header  # noqa: E402
 from s3client import S3Client  # noqa: E402
 
-ALL = ["archive", "single", "backup", "restore", "replay", "foreground"]
+ALL = ["archive", "single", "backup", "restore", "replay", "incremental", "foreground"]
 
 
 def main():
@@ -67,6 +68,9 @@ def main():
             show(table)
     if "replay" in wanted:
         show(cases.replay(bench))
+    if "incremental" in wanted and bench.wanted("pgvigil"):
+        for table in incremental.incremental(bench):
+            show(table)
     if "foreground" in wanted:
         show(foreground.foreground(bench))
 
