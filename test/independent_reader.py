@@ -63,6 +63,11 @@ class Header:
         self.extension = json.loads(data[136:136 + extension]) if extension else {}
 
 
+def hash128(data):
+    found = XXHASH.XXH3_128bits(data, len(data))
+    return struct.pack(">QQ", found.high, found.low)
+
+
 def frame(data, at, key):
     """(type, last, number, plain bytes, where the next frame starts)"""
     stored, plain, kind, flags, codec, check, number, digest = struct.unpack_from("<IIBBBBI16s", data, at)
@@ -75,8 +80,7 @@ def frame(data, at, key):
                ZSTD.ZSTD_decompress(out, plain, body, stored))
         need(got == plain, f"{key}: frame does not decompress at {at}")
         body = out.raw
-    found = XXHASH.XXH3_128bits(body, len(body))
-    need(struct.pack(">QQ", found.high, found.low) == digest, f"{key}: frame hash at {at}")
+    need(hash128(body) == digest, f"{key}: frame hash at {at}")
     return kind, flags & 1, number, body, at + 32 + stored
 
 
@@ -155,14 +159,20 @@ class Repository:
         cursor, at = Cursor(footer), header.length
         need(cursor.varint() == count, f"{key}: count")
         for index in range(count):
-            cursor.string(), cursor.varint()
-            plain_length = cursor.varint()
             offset, length = struct.unpack("<II", cursor.take(8))
-            need(offset == at, f"{key}: extent out of place")
+            frame_length, frame_digest, extents = cursor.varint(), cursor.take(16), cursor.varint()
+            need(offset == at, f"{key}: frame out of place")
             kind, _, number, plain, at = frame(data, at, key)
-            need(kind == 1 and number == index and len(plain) == plain_length and at == offset + length,
-                 f"{key}: extent {index}")
-            cursor.take(16)
+            need(kind == 1 and number == index and len(plain) == frame_length and at == offset + length
+                 and hash128(plain) == frame_digest, f"{key}: frame {index}")
+            need(extents == 1 or frame_length <= 128 * 1024, f"{key}: bundle {index} is too large")
+            start = 0
+            for _ in range(extents):
+                cursor.string(), cursor.varint()
+                end = start + cursor.varint()
+                need(extents == 1 or hash128(plain[start:end]) == cursor.take(16), f"{key}: extent of frame {index}")
+                start = end
+            need(start == frame_length, f"{key}: extents do not fill frame {index}")
         need(at == footer_at, f"{key}: bytes before the footer")
 
     def table(self, prefix):
@@ -201,28 +211,42 @@ def record(cursor, files, expected_path):
     end = 0
     for _ in range(cursor.varint()):
         offset = end + cursor.varint()
-        plain, pack, at, length = (cursor.varint() for _ in range(4))
-        files[-1][6].append((offset, plain, pack, at, length))
+        plain, pack, at, _ = (cursor.varint() for _ in range(4))
         cursor.take(16)
+        frame_length, start, digest = cursor.varint(), 0, None
+        if frame_length:
+            start, digest = cursor.varint(), cursor.take(16)
+        files[-1][6].append((offset, plain, pack, at, start, frame_length or plain, digest))
         end = offset + plain
+
+
+def pack_keys(cluster, commit):
+    """The key of each pack by its number in the table."""
+    packs = {}
+    for item in commit["packs"]:
+        name = item["name"] if "/" in item["name"] else f"{commit['id']}/{item['name']}"
+        packs[item.get("number", int(name.rsplit("/", 1)[1]))] = f"{cluster}/data/{name}"
+    return packs
 
 
 def text(value):
     return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value.encode()
 
 
-def content(repository, cluster, backup, entry, cache):
+def content(repository, packs, entry, cache):
     """A file's bytes."""
     _, _, _, size, _, inherit, extents = entry
     need(inherit == 0, "incremental backups are not read here")
     out = bytearray(size)
-    for offset, plain, pack, at, _ in extents:
-        key = f"{cluster}/data/{backup}/{pack:06d}"
+    for offset, plain, pack, at, start, frame_length, digest in extents:
+        key = packs[pack]
         if key not in cache:
             cache.clear()
             cache[key] = repository.read(key)
         body = frame(cache[key], at, key)[3]
-        need(len(body) == plain, f"{key}: extent at {at}")
+        need(len(body) == frame_length and start + plain <= frame_length, f"{key}: frame at {at}")
+        body = body[start:start + plain]
+        need(digest in (None, hash128(body)), f"{key}: extent at {at}")
         out[offset:offset + plain] = body
     return bytes(out)
 
@@ -250,16 +274,17 @@ def check(root):
         for key in keys(repository, f"{cluster}/commits"):
             commit = json.loads(repository.document(key))
             backup = commit["id"]
-            for folder, objects in (("data", commit["packs"]), ("files", commit["table"])):
-                for item in objects:
-                    data = repository.read(f"{cluster}/{folder}/{backup}/{item['name']}")
-                    need(len(data) == item["size"] and hashlib.sha256(data).hexdigest() == item["sha256"],
-                         f"{folder}/{backup}/{item['name']}: not what was committed")
-            for item in commit["packs"]:
-                repository.pack(f"{cluster}/data/{backup}/{item['name']}")
-            cache = {}
+            packs, cache = pack_keys(cluster, commit), {}
+            stored = list(zip(packs.values(), commit["packs"]))
+            stored += [(f"{cluster}/files/{backup}/{item['name']}", item) for item in commit["table"]]
+            for key, item in stored:
+                data = repository.read(key)
+                need(len(data) == item["size"] and hashlib.sha256(data).hexdigest() == item["sha256"],
+                     f"{key}: not what was committed")
+            for key in packs.values():
+                repository.pack(key)
             backups[backup] = {
-                entry[0].decode(errors="backslashreplace"): hashlib.sha256(content(repository, cluster, backup, entry, cache)).hexdigest()
+                entry[0].decode(errors="backslashreplace"): hashlib.sha256(content(repository, packs, entry, cache)).hexdigest()
                 for entry in repository.table(f"{cluster}/files/{backup}/") if entry[1] == 1}
         result[cluster] = {"wal": wal, "backups": backups}
     print(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=True))
@@ -271,7 +296,7 @@ def restore(root, backup, target):
     [cluster] = [name for name in clusters(repository)
                  if os.path.exists(os.path.join(root, name, "commits", backup + ".json"))]
     commit = json.loads(repository.document(f"{cluster}/commits/{backup}.json"))
-    cache = {}
+    packs, cache = pack_keys(cluster, commit), {}
     for entry in repository.table(f"{cluster}/files/{backup}/"):
         path = os.path.join(os.fsencode(target), entry[0])
         if entry[1] == 2:
@@ -279,7 +304,7 @@ def restore(root, backup, target):
             continue
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, entry[2] & 0o640), "wb") as file:
-            file.write(content(repository, cluster, backup, entry, cache))
+            file.write(content(repository, packs, entry, cache))
     for name, data in (("backup_label", text(commit["backup_label"])),
                        ("tablespace_map", text(commit["tablespace_map"])),
                        ("global/pg_control", bytes.fromhex(commit["control_file"]))):

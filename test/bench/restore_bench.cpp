@@ -41,8 +41,9 @@ void restore(const Options &options, const std::vector<std::shared_ptr<Repositor
     std::atomic<uint64_t> bytes{0};
     std::atomic<uint64_t> files{0};
     RestoreFetcher::Events events{[&](uint64_t more) { bytes += more; }, [&](const RestoredFile &) { ++files; }};
-    RestoreFetcher fetcher(sources, tree, options.threads, std::move(events), never);
-    const auto packs = pack_sizes(sources.commit().packs);
+    PackList packs;
+    packs.add(sources.layout(), sources.commit());
+    RestoreFetcher fetcher(sources, packs, tree, options.threads, std::move(events), never);
     std::vector<ExtentRead> reads;
     FileTableReader table([&](const std::string &name, std::optional<ByteRange> range) {
         for (const StoredObject &part : sources.commit().table)

@@ -41,6 +41,9 @@ void read(const Bytes &part, const Bytes &index) {
             uint64_t end = 0;
             for (const ExtentRef &extent : entry.extents) {
                 fuzz::require(extent.offset >= end && extent.plain_length > 0, "extents out of order");
+                fuzz::require(uint64_t{extent.frame_offset} + extent.plain_length <= extent.frame_length &&
+                                  extent.frame_length <= kMaxExtentBytes,
+                              "an extent outside of its frame");
                 end = extent.offset + extent.plain_length;
             }
             fuzz::require(end <= entry.size, "an extent behind the file's end");

@@ -11,10 +11,14 @@ namespace {
 
 void read(ByteView pack) {
     fuzz::accepted([&] {
-        for (const PackedExtent &extent : read_pack_footer(pack, "fuzz"))
+        for (const PackedExtent &extent : read_pack_footer(pack, "fuzz")) {
             fuzz::require(uint64_t{extent.place.offset} + extent.place.length <= pack.size() &&
-                              extent.plain_length <= kMaxExtentBytes,
-                          "an extent outside of its pack");
+                              extent.frame_length <= kMaxExtentBytes,
+                          "a frame outside of its pack");
+            fuzz::require(extent.plain_length > 0 &&
+                              uint64_t{extent.frame_offset} + extent.plain_length <= extent.frame_length,
+                          "an extent outside of its frame");
+        }
     });
 }
 

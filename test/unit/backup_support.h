@@ -54,12 +54,12 @@ class BackupReadBack {
         const auto document = commit();
         if (!document)
             return std::nullopt;
-        std::vector<Bytes> packs;
+        std::map<uint32_t, Bytes> packs;
         for (const StoredObject &object : document->packs)
-            packs.push_back(fetch(layout_.data_prefix(id_), object));
+            packs[object.number] = fetch(pack_key(layout_, id_, object), object);
         std::map<std::string, Bytes> table;
         for (const StoredObject &object : document->table)
-            table[object.name] = fetch(layout_.files_prefix(id_), object);
+            table[object.name] = fetch(layout_.files_prefix(id_) + object.name, object);
         FileTableReader reader([&](const std::string &name, std::optional<ByteRange> range) {
             const Bytes &object = table.at(name);
             if (!range)
@@ -78,13 +78,13 @@ class BackupReadBack {
     }
 
   private:
-    Bytes fetch(const std::string &prefix, const StoredObject &object) const {
-        const Bytes bytes = store_.get(prefix + object.name, 64 * kMiB, never_).value();
+    Bytes fetch(const std::string &key, const StoredObject &object) const {
+        const Bytes bytes = store_.get(key, 64 * kMiB, never_).value();
         EXPECT_EQ(bytes.size(), object.size);
         EXPECT_EQ(sha256(bytes), object.sha256);
         return bytes;
     }
-    static Bytes content_of(const FileEntry &entry, const std::vector<Bytes> &packs) {
+    static Bytes content_of(const FileEntry &entry, const std::map<uint32_t, Bytes> &packs) {
         Bytes content(entry.size);
         FrameDecoder decoder;
         uint64_t end = 0;
@@ -95,8 +95,14 @@ class BackupReadBack {
             end = extent.offset + extent.plain_length;
             EXPECT_LE(end, entry.size) << entry.path;
             const ByteView frame = ByteView(packs.at(extent.pack)).subspan(extent.place.offset, extent.place.length);
-            decoder.decode(frame, std::span(content).subspan(extent.offset, extent.plain_length), entry.path);
-            EXPECT_EQ(content_hash(ByteView(content).subspan(extent.offset, extent.plain_length)), extent.hash);
+            FrameHeader header;
+            const Bytes plain = decoder.decode(frame, header, entry.path);
+            EXPECT_EQ(plain.size(), extent.frame_length);
+            EXPECT_EQ(header.hash, extent.hash);
+            EXPECT_LE(uint64_t{extent.frame_offset} + extent.plain_length, plain.size());
+            const ByteView own = ByteView(plain).subspan(extent.frame_offset, extent.plain_length);
+            EXPECT_EQ(content_hash(own), extent.own_hash);
+            std::copy(own.begin(), own.end(), content.begin() + static_cast<ptrdiff_t>(extent.offset));
         }
         return content;
     }

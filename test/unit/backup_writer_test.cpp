@@ -4,6 +4,8 @@
 #include "pgdata/page.h"
 #include "storage/faulty_store.h"
 
+#include "repo/pack.h"
+
 #include <chrono>
 #include <sys/fsuid.h>
 #include <thread>
@@ -102,6 +104,47 @@ TEST_F(BackupWriterTest, zeroes_are_not_stored) {
     const std::string id = back_up();
     EXPECT_EQ(restored(id).at("base/5/16384").content, bytes);
     EXPECT_EQ(BackupReadBack(*stores[0], id).commit()->totals.extents, 1U);
+}
+
+TEST_F(BackupWriterTest, small_files_share_frames) {
+    use_repositories(1);
+    for (int i = 0; i < 500; ++i)
+        write_file("base/5/" + std::to_string(20000 + i), some_bytes(8192, static_cast<uint64_t>(i)));
+    // The end of a large file is a small extent of it.
+    write_file("base/5/30000", some_bytes(kMiB + 8192, 77));
+    const std::string id = back_up();
+    const RestoredTree tree = restored(id);
+    for (int i = 0; i < 500; ++i)
+        ASSERT_EQ(tree.at("base/5/" + std::to_string(20000 + i)).content, some_bytes(8192, static_cast<uint64_t>(i)));
+    EXPECT_EQ(tree.at("base/5/30000").content, some_bytes(kMiB + 8192, 77));
+    size_t frames = 0;
+    size_t extents = 0;
+    const CommitDocument commit = BackupReadBack(*stores[0], id).commit().value();
+    for (const StoredObject &pack : commit.packs) {
+        std::set<uint32_t> places;
+        for (const PackedExtent &extent :
+             read_pack_footer(stores[0]->get(pack_key(layout, id, pack), kMaxPackBytes, never).value(), pack.name)) {
+            places.insert(extent.place.offset);
+            ++extents;
+            EXPECT_TRUE(extent.frame_length <= kMaxBundleBytes || extent.frame_length == extent.plain_length);
+        }
+        frames += places.size();
+    }
+    EXPECT_EQ(extents, 502U);
+    EXPECT_LE(frames, 60U); // 16 extents of 8 KiB in each, and what the threads left over
+}
+
+TEST_F(BackupWriterTest, files_that_wait_in_bundles_do_not_stop_the_scan) {
+    // More files than may be under way; the first of them is small, and what follows needs no bundle.
+    use_repositories(1);
+    write_file("base/5/1", some_bytes(100, 1));
+    for (int i = 0; i < 33000; ++i)
+        write_file("base/6/" + std::to_string(i), {});
+    BackupOptions options;
+    options.threads = 1;
+    const RestoredTree tree = restored(back_up(options));
+    EXPECT_EQ(tree.at("base/5/1").content, some_bytes(100, 1));
+    EXPECT_GE(tree.size(), 33000U);
 }
 
 TEST_F(BackupWriterTest, large_file_is_read_by_several_threads) {

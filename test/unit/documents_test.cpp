@@ -127,6 +127,28 @@ TEST(Documents, RefusesNamesThatWouldLeaveTheBackup) {
     EXPECT_THROW((void)decode_commit(json.dump(), kKey), Error);
 }
 
+TEST(Documents, AdoptedPacksLieWhereTheyWereStored) {
+    CommitDocument commit = sample_commit();
+    commit.packs.resize(1);
+    commit.packs[0].name = "000003";
+    commit.packs.push_back({"20261119T084013F/000003", 8, 100, Sha256Digest{}});
+    const CommitDocument back = decode_commit(encode(commit), kKey);
+    ASSERT_EQ(back.packs.size(), 2U);
+    EXPECT_EQ(back.packs[0].number, 3U);
+    EXPECT_EQ(back.packs[1].number, 8U);
+    const ClusterLayout layout(5);
+    EXPECT_EQ(pack_key(layout, "20261120T084013F", back.packs[0]), "5/data/20261120T084013F/000003");
+    EXPECT_EQ(pack_key(layout, "20261120T084013F", back.packs[1]), "5/data/20261119T084013F/000003");
+
+    commit.packs[1].number = 3;
+    EXPECT_THROW((void)decode_commit(encode(commit), kKey), Error) << "a number twice";
+    for (const char *name : {"../000003", "20261119T084013F/../000003", "20261119T084013F/", "/000003",
+                             "20261119T084013F/index", "20261119T084013F/000003/000003"}) {
+        commit.packs[1] = {name, 8, 100, Sha256Digest{}};
+        EXPECT_THROW((void)decode_commit(encode(commit), kKey), Error) << name;
+    }
+}
+
 TEST(Documents, NewerFormatIsUnsupported) {
     Json json = parse_json(encode(sample_commit()), "x");
     json["format"] = kRepositoryFormat + 1;

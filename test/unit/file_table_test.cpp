@@ -51,7 +51,8 @@ FileTableReader make_reader(const Objects &objects, Fetches *fetches = nullptr) 
 bool same(const FileEntry &a, const FileEntry &b) {
     const auto same_extent = [](const ExtentRef &x, const ExtentRef &y) {
         return x.offset == y.offset && x.plain_length == y.plain_length && x.pack == y.pack &&
-               x.place.offset == y.place.offset && x.place.length == y.place.length && x.hash == y.hash;
+               x.place.offset == y.place.offset && x.place.length == y.place.length && x.hash == y.hash &&
+               x.frame_offset == y.frame_offset && x.frame_length == y.frame_length && x.own_hash == y.own_hash;
     };
     return a.path == b.path && a.kind == b.kind && a.mode == b.mode && a.size == b.size && a.mtime_ms == b.mtime_ms &&
            a.inherit_below == b.inherit_below &&
@@ -71,6 +72,14 @@ FileEntry make_file(const std::string &path, size_t extents) {
         extent.pack = static_cast<uint32_t>(i / 30);
         extent.place = {static_cast<uint32_t>(i % 30) * 100000, 90000};
         random_bytes(extent.hash);
+        extent.frame_length = extent.plain_length;
+        extent.own_hash = extent.hash;
+        if (i % 3 == 1) { // one of several in its frame
+            extent.plain_length = 8192 * static_cast<uint32_t>(1 + i % 5);
+            extent.frame_offset = static_cast<uint32_t>(i % 7) * 8192;
+            extent.frame_length = 128 * kKiB;
+            random_bytes(extent.own_hash);
+        }
         entry.extents.push_back(extent);
     }
     return entry;

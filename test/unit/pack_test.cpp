@@ -45,6 +45,70 @@ TEST(Pack, ExtentsComeBackByRangeAndByFooter) {
     }
 }
 
+struct Bundle {
+    std::vector<BundledExtent> extents;
+    Bytes plain;
+
+    void add(const std::string &path, uint64_t offset, const Bytes &bytes) {
+        extents.push_back({path, offset, static_cast<uint32_t>(bytes.size()), content_hash(bytes)});
+        plain.insert(plain.end(), bytes.begin(), bytes.end());
+    }
+};
+
+TEST(Pack, ABundleListsEveryExtentWithItsFrame) {
+    PackBuilder builder({Codec::kZstd, 1}, 5, random_uuid(), kMaxPackBytes);
+    const Bytes large = random_plain(70000);
+    const std::vector<Bytes> small = {to_bytes("a"), random_plain(8192), to_bytes("the end")};
+    Bundle bundle;
+    for (size_t i = 0; i < small.size(); ++i)
+        bundle.add("base/5/" + std::to_string(i), i * 8192, small[i]);
+    const Bytes plain = bundle.plain;
+    builder.add("large", 0, large, content_hash(large));
+    const PackPlace place = builder.add_bundle(std::move(bundle.extents), plain, content_hash(plain));
+    builder.add("large", 70000, large, content_hash(large));
+    const Bytes pack = builder.finish();
+
+    const std::vector<PackedExtent> extents = read_pack_footer(pack, kKey);
+    ASSERT_EQ(extents.size(), 5U);
+    EXPECT_EQ(extents[0].own_hash, extents[0].hash);
+    EXPECT_EQ(extents[4].file_offset, 70000U);
+    FrameHeader header;
+    const Bytes decoded = FrameDecoder().decode(ByteView(pack).subspan(place.offset, place.length), header, kKey);
+    EXPECT_EQ(header.number, 1U);
+    for (size_t i = 0; i < small.size(); ++i) {
+        const PackedExtent &extent = extents[i + 1];
+        EXPECT_EQ(extent.path, "base/5/" + std::to_string(i));
+        EXPECT_EQ(extent.place.offset, place.offset);
+        EXPECT_EQ(extent.frame_length, plain.size());
+        EXPECT_EQ(extent.hash, content_hash(plain));
+        EXPECT_EQ(extent.own_hash, content_hash(small[i]));
+        const ByteView own = ByteView(decoded).subspan(extent.frame_offset, extent.plain_length);
+        EXPECT_EQ(as_text(own), as_text(small[i]));
+    }
+}
+
+TEST(Pack, ABundleHasItsLimits) {
+    PackBuilder builder({Codec::kZstd, 1}, 5, random_uuid(), kMaxPackBytes);
+    const auto add = [&](const Bundle &bundle) {
+        auto extents = bundle.extents;
+        return builder.add_bundle(std::move(extents), bundle.plain, content_hash(bundle.plain));
+    };
+    Bundle large;
+    large.add("a", 0, random_plain(kMaxBundleBytes));
+    EXPECT_THROW(add(large), Error) << "one extent";
+    large.add("b", 0, to_bytes("x"));
+    EXPECT_THROW(add(large), Error) << "too long";
+    Bundle many;
+    for (size_t i = 0; i <= kMaxBundleExtents; ++i)
+        many.add("a", i, to_bytes("x"));
+    EXPECT_THROW(add(many), Error) << "too many";
+    Bundle lying;
+    lying.add("a", 0, to_bytes("xy"));
+    lying.add("b", 0, to_bytes("xy"));
+    lying.extents[1].plain_length = 1;
+    EXPECT_THROW(add(lying), Error) << "other lengths";
+}
+
 TEST(Pack, TheSecondPackOfABuilderStandsAlone) {
     PackBuilder builder({Codec::kZstd, 1}, 5, random_uuid(), kMaxPackBytes);
     const Bytes plain = to_bytes("hello");
@@ -98,6 +162,10 @@ TEST(Pack, DamagedFooterIsFound) {
     const Bytes plain = to_bytes("hello");
     builder.add("one", 0, plain, content_hash(plain));
     builder.add("two", 8192, plain, content_hash(plain));
+    Bundle bundle;
+    bundle.add("three", 0, to_bytes("he"));
+    bundle.add("four", 0, to_bytes("llo"));
+    builder.add_bundle(std::move(bundle.extents), bundle.plain, content_hash(bundle.plain));
     const Bytes pack = builder.finish();
     // Extents are not the footer's business: damage inside them is found when they are decoded.
     test::expect_damage_is_found(pack, kKey, [&](ByteView bytes) {
@@ -108,7 +176,8 @@ TEST(Pack, DamagedFooterIsFound) {
             if (decoder.decode(bytes.subspan(extent.place.offset, extent.place.length), header, kKey) != plain)
                 return false;
         }
-        return extents.size() == 2 && extents[1].path == "two" && extents[1].file_offset == 8192;
+        return extents.size() == 4 && extents[1].path == "two" && extents[1].file_offset == 8192 &&
+               extents[3].path == "four" && extents[3].frame_offset == 2;
     });
 }
 

@@ -6,6 +6,8 @@
 #include "repo/layout.h"
 
 #include <algorithm>
+#include <charconv>
+#include <set>
 
 namespace pgvigil {
 
@@ -40,6 +42,13 @@ std::string read_backup_id(const Json &document, std::string_view key) {
 }
 
 } // namespace
+
+std::string pack_key(const ClusterLayout &layout, std::string_view backup, const StoredObject &pack) {
+    const size_t slash = pack.name.find('/');
+    if (slash == std::string::npos)
+        return layout.data_prefix(backup) + pack.name;
+    return layout.data_prefix(std::string_view(pack.name).substr(0, slash)) + pack.name.substr(slash + 1);
+}
 
 std::string encode(const RepositoryDocument &document) {
     return dump({{"format", kRepositoryFormat},
@@ -117,30 +126,67 @@ AttemptDocument decode_attempt(std::string_view json, std::string_view key) {
 
 namespace {
 
+// The number a name stands for; nullopt for one that is none.
+std::optional<uint32_t> name_number(std::string_view name) {
+    uint32_t number = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+    const bool digits = std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (name.size() < 6 || name.size() > 10 || !digits || error != std::errc())
+        return std::nullopt;
+    return number;
+}
+
 Json objects_json(const std::vector<StoredObject> &objects) {
     Json list = Json::array();
-    for (const StoredObject &object : objects)
-        list.push_back({{"name", object.name}, {"size", object.size}, {"sha256", to_hex(object.sha256)}});
+    for (const StoredObject &object : objects) {
+        Json item{{"name", object.name}, {"size", object.size}, {"sha256", to_hex(object.sha256)}};
+        if (object.name.find('/') != std::string::npos)
+            item["number"] = object.number;
+        list.push_back(std::move(item));
+    }
     return list;
 }
 
-// Names become parts of keys: nothing but digits and "index" may stand there.
-bool is_object_name(const std::string &name) {
-    return name == "index" || (name.size() >= 6 && name.size() <= 10 &&
-                               std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; }));
+StoredObject read_object(const Json &item, const char *name, std::string_view key) {
+    StoredObject object;
+    object.name = fields::text_member(item, "name", key);
+    object.size = fields::number<uint64_t>(item, "size", key);
+    const Bytes digest = fields::hex_member(item, "sha256", key);
+    if (digest.size() != object.sha256.size())
+        throw fields::bad_member(name, key);
+    std::copy(digest.begin(), digest.end(), object.sha256.begin());
+    return object;
 }
 
-std::vector<StoredObject> read_objects(const Json &source, const char *name, std::string_view key) {
+// Names become parts of keys: nothing but what a writer gives may stand there.
+std::vector<StoredObject> read_packs(const Json &source, std::string_view key) {
+    std::vector<StoredObject> packs;
+    std::set<uint32_t> numbers;
+    for (const Json &item : fields::array_member(source, "packs", key)) {
+        StoredObject pack = read_object(item, "packs", key);
+        const std::string_view name = pack.name;
+        const size_t slash = name.find('/');
+        const bool adopted = slash != std::string_view::npos;
+        const auto number = name_number(adopted ? name.substr(slash + 1) : name);
+        if (!number || (adopted && !is_backup_id(name.substr(0, slash))))
+            throw fields::bad_member("packs", key);
+        pack.number = adopted ? fields::number<uint32_t>(item, "number", key) : *number;
+        if (!numbers.insert(pack.number).second)
+            throw fields::bad_member("packs", key);
+        packs.push_back(std::move(pack));
+    }
+    return packs;
+}
+
+std::vector<StoredObject> read_table(const Json &source, std::string_view key) {
     std::vector<StoredObject> objects;
-    for (const Json &item : fields::array_member(source, name, key)) {
-        StoredObject object;
-        object.name = fields::text_member(item, "name", key);
-        object.size = fields::number<uint64_t>(item, "size", key);
-        const Bytes digest = fields::hex_member(item, "sha256", key);
-        if (!is_object_name(object.name) || digest.size() != object.sha256.size())
-            throw fields::bad_member(name, key);
-        std::copy(digest.begin(), digest.end(), object.sha256.begin());
-        objects.push_back(std::move(object));
+    for (const Json &item : fields::array_member(source, "table", key)) {
+        objects.push_back(read_object(item, "table", key));
+        const std::string &name = objects.back().name;
+        const auto number = name_number(name);
+        if (!number && name != "index")
+            throw fields::bad_member("table", key);
+        objects.back().number = number.value_or(0);
     }
     return objects;
 }
@@ -332,8 +378,8 @@ CommitDocument decode_commit(std::string_view json, std::string_view key) {
     document.control_file = fields::hex_member(source, "control_file", key);
     document.totals = read_totals(source, key);
     document.damage = read_damage(source, key);
-    document.packs = read_objects(source, "packs", key);
-    document.table = read_objects(source, "table", key);
+    document.packs = read_packs(source, key);
+    document.table = read_table(source, key);
     return document;
 }
 

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/lsn.h"
 #include "base/random.h"
+#include "repo/layout.h"
 #include "storage/object_store.h"
 
 #include <cstdint>
@@ -47,8 +48,9 @@ struct AttemptDocument {
 };
 
 struct StoredObject {
-    std::string name;  // below the backup's data/ or files/ directory
-    uint64_t size = 0; // bytes as stored
+    std::string name;    // below the backup's data/ or files/ directory; "<attempt id>/<number>" for an adopted pack
+    uint32_t number = 0; // of a pack, as the file table names it; for the backup's own packs that of the name
+    uint64_t size = 0;   // bytes as stored
     Sha256Digest sha256{};
 };
 
@@ -114,6 +116,9 @@ struct CommitDocument {
     std::vector<StoredObject> packs;
     std::vector<StoredObject> table; // the parts in order, then "index"
 };
+
+// The key of one of a backup's packs. An adopted one lies where the attempt that died stored it (rules A7).
+[[nodiscard]] std::string pack_key(const ClusterLayout &layout, std::string_view backup, const StoredObject &pack);
 
 [[nodiscard]] std::string encode(const RepositoryDocument &document);
 [[nodiscard]] std::string encode(const EpochDocument &document);

@@ -14,7 +14,7 @@ namespace {
 
 // Plain bytes after which a frame is closed. One record adds at most kMaxRecordExtents extents on top.
 constexpr size_t kFrameTargetBytes = 256 * kKiB;
-constexpr size_t kLargestRecordBytes = 8 * kKiB + table::kMaxRecordExtents * 48;
+constexpr size_t kLargestRecordBytes = 8 * kKiB + table::kMaxRecordExtents * table::kMaxExtentRecordBytes;
 constexpr size_t kLargestFrameBytes = kFrameHeaderBytes + kFrameTargetBytes + kLargestRecordBytes;
 constexpr size_t kIndexFrameBytes = kMiB;
 constexpr std::string_view kIndexName = "index";

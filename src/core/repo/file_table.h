@@ -21,12 +21,18 @@ inline constexpr size_t kMaxTablePartBytes = 8 * kMiB; // as stored
 
 enum class FileKind : uint8_t { kRegular = 1, kDirectory = 2 };
 
+// Where bytes of a file are stored: in a frame of their own, or in one they share with others (a bundle).
 struct ExtentRef {
     uint64_t offset = 0;       // bytes from the file's start
     uint32_t plain_length = 0; // bytes
-    uint32_t pack = 0;         // number of this backup's pack
-    PackPlace place;
-    ContentHash hash{};
+    uint32_t pack = 0;         // StoredObject.number of one of this backup's packs
+    PackPlace place;           // of the frame
+    uint32_t frame_offset = 0; // bytes from the start of the frame's plain bytes
+    uint32_t frame_length = 0; // plain bytes of the whole frame; plain_length when the extent is alone in it
+    ContentHash hash{};        // of the frame's plain bytes
+    ContentHash own_hash{};    // of the extent's bytes; the same as `hash` when it is alone in its frame
+
+    [[nodiscard]] bool alone() const noexcept { return frame_length == plain_length; }
 };
 
 struct FileEntry {

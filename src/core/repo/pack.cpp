@@ -11,8 +11,10 @@ namespace {
 
 constexpr std::string_view kTrailerMagic = "PGVPACK\n";
 constexpr size_t kTrailerCrcAt = kPackTrailerBytes - 4;
-// Two varints of at most 10 and 5 bytes, offset, length, hash, and the path's length.
-constexpr size_t kFooterEntryBytes = 10 + 5 + 4 + 4 + 16 + 5;
+// Offset, length, two varints of at most 5 bytes, hash.
+constexpr size_t kFooterFrameBytes = 4 + 4 + 5 + 5 + 16;
+// Two varints of at most 10 and 5 bytes, hash, and the path's length.
+constexpr size_t kFooterExtentBytes = 10 + 5 + 16 + 5;
 
 Error damaged(std::string_view key, const std::string &why) {
     return Error(ErrorCode::kCorrupt, "\"" + std::string(key) + "\" is damaged").detail(why);
@@ -26,20 +28,6 @@ ObjectHeader pack_header(uint64_t epoch, const Uuid &attempt, uint64_t plain_len
     header.attempt = attempt;
     header.plain_length = plain_length;
     return header;
-}
-
-Bytes encode_footer(const std::vector<PackedExtent> &extents) {
-    ByteWriter writer;
-    writer.varint(extents.size());
-    for (const PackedExtent &extent : extents) {
-        writer.string(extent.path);
-        writer.varint(extent.file_offset);
-        writer.varint(extent.plain_length);
-        writer.u32(extent.place.offset);
-        writer.u32(extent.place.length);
-        writer.bytes(extent.hash);
-    }
-    return writer.take();
 }
 
 // Where the footer frame stands, from the last bytes of the pack.
@@ -68,53 +56,99 @@ void PackBuilder::start() {
     buffer_.clear();
     // Growing would copy what is there again and again; memory that is not touched costs nothing.
     buffer_.reserve(target_bytes_ + kMaxExtentBytes);
+    frames_.clear();
     extents_.clear();
     footer_estimate_ = kFrameHeaderBytes + kPackTrailerBytes + 10;
     append_header(buffer_, pack_header(epoch_, attempt_, 0));
 }
 
+PackPlace PackBuilder::append(ByteView plain, const ContentHash &hash, size_t extents) {
+    Frame frame;
+    frame.plain_length = static_cast<uint32_t>(plain.size());
+    frame.hash = hash;
+    frame.extents = extents;
+    frame.place.offset = static_cast<uint32_t>(buffer_.size());
+    const FrameHeader header =
+        encoder_.append(buffer_, FrameType::kData, plain, hash, static_cast<uint32_t>(frames_.size()), false);
+    frame.place.length = static_cast<uint32_t>(kFrameHeaderBytes + header.stored_length);
+    footer_estimate_ += kFooterFrameBytes;
+    frames_.push_back(frame);
+    return frame.place;
+}
+
 PackPlace PackBuilder::add(std::string_view path, uint64_t file_offset, ByteView plain, const ContentHash &hash) {
     if (plain.empty() || plain.size() > kMaxExtentBytes)
         throw Error(ErrorCode::kInternal, "an extent of " + std::to_string(plain.size()) + " bytes");
-    PackedExtent extent;
-    extent.path = path;
-    extent.file_offset = file_offset;
-    extent.plain_length = static_cast<uint32_t>(plain.size());
-    extent.hash = hash;
-    extent.place.offset = static_cast<uint32_t>(buffer_.size());
-    const FrameHeader header =
-        encoder_.append(buffer_, FrameType::kData, plain, hash, static_cast<uint32_t>(extents_.size()), false);
-    extent.place.length = static_cast<uint32_t>(kFrameHeaderBytes + header.stored_length);
-    footer_estimate_ += kFooterEntryBytes + path.size();
-    const PackPlace place = extent.place;
-    extents_.push_back(std::move(extent));
+    const PackPlace place = append(plain, hash, 1);
+    footer_estimate_ += kFooterExtentBytes + path.size();
+    extents_.push_back({std::string(path), file_offset, static_cast<uint32_t>(plain.size()), hash});
     return place;
 }
 
-bool PackBuilder::fits(size_t plain_length, size_t path_length) const noexcept {
-    const size_t footer = footer_estimate_ + kFooterEntryBytes + path_length;
+PackPlace PackBuilder::add_bundle(std::vector<BundledExtent> &&extents, ByteView plain, const ContentHash &hash) {
+    uint64_t length = 0;
+    bool empty = false;
+    for (const BundledExtent &extent : extents) {
+        length += extent.plain_length;
+        empty = empty || extent.plain_length == 0;
+    }
+    if (extents.size() < 2 || extents.size() > kMaxBundleExtents || empty || length != plain.size() ||
+        length > kMaxBundleBytes)
+        throw Error(ErrorCode::kInternal, "a bundle of " + std::to_string(extents.size()) + " extents and " +
+                                              std::to_string(plain.size()) + " bytes");
+    const PackPlace place = append(plain, hash, extents.size());
+    for (BundledExtent &extent : extents) {
+        footer_estimate_ += kFooterExtentBytes + extent.path.size();
+        extents_.push_back(std::move(extent));
+    }
+    return place;
+}
+
+bool PackBuilder::fits(size_t plain_length, size_t path_bytes, size_t extents) const noexcept {
+    const size_t footer = footer_estimate_ + kFooterFrameBytes + extents * kFooterExtentBytes + path_bytes;
     return footer <= kMaxFramePlainBytes && buffer_.size() + kFrameHeaderBytes + plain_length + footer <= kMaxPackBytes;
 }
 
 bool PackBuilder::full() const noexcept {
-    return !extents_.empty() && (buffer_.size() + footer_estimate_ >= target_bytes_ || !fits(kMaxExtentBytes, 0));
+    return !frames_.empty() && (buffer_.size() + footer_estimate_ >= target_bytes_ || !fits(kMaxExtentBytes, 0));
+}
+
+Bytes PackBuilder::footer() const {
+    ByteWriter writer;
+    writer.varint(frames_.size());
+    auto extent = extents_.begin();
+    for (const Frame &frame : frames_) {
+        writer.u32(frame.place.offset);
+        writer.u32(frame.place.length);
+        writer.varint(frame.plain_length);
+        writer.bytes(frame.hash);
+        writer.varint(frame.extents);
+        for (size_t i = 0; i < frame.extents; ++i, ++extent) {
+            writer.string(extent->path);
+            writer.varint(extent->file_offset);
+            writer.varint(extent->plain_length);
+            if (frame.extents > 1)
+                writer.bytes(extent->hash);
+        }
+    }
+    return writer.take();
 }
 
 Bytes PackBuilder::finish() {
     uint64_t plain_length = 0;
-    for (const PackedExtent &extent : extents_)
-        plain_length += extent.plain_length;
+    for (const Frame &frame : frames_)
+        plain_length += frame.plain_length;
     Bytes header;
     append_header(header, pack_header(epoch_, attempt_, plain_length));
     std::copy(header.begin(), header.end(), buffer_.begin());
 
     const size_t footer_at = buffer_.size();
-    encoder_.append(buffer_, FrameType::kPackFooter, encode_footer(extents_), static_cast<uint32_t>(extents_.size()),
-                    true);
+    const auto count = static_cast<uint32_t>(frames_.size());
+    encoder_.append(buffer_, FrameType::kPackFooter, footer(), count, true);
     ByteWriter trailer;
     trailer.u32(static_cast<uint32_t>(footer_at));
     trailer.u32(static_cast<uint32_t>(buffer_.size() - footer_at));
-    trailer.u32(static_cast<uint32_t>(extents_.size()));
+    trailer.u32(count);
     trailer.u32(0);
     trailer.bytes(as_view(kTrailerMagic));
     trailer.u32(0);
@@ -124,6 +158,47 @@ Bytes PackBuilder::finish() {
     start();
     return pack;
 }
+
+namespace {
+
+void read_hash(ByteReader &reader, ContentHash &hash) {
+    const ByteView bytes = reader.bytes(hash.size());
+    std::copy(bytes.begin(), bytes.end(), hash.begin());
+}
+
+// Reads the next frame's extents; returns where the frame ends in the pack.
+uint64_t read_footer_frame(ByteReader &reader, uint64_t expected_at, std::vector<PackedExtent> &extents,
+                           std::string_view key) {
+    PackedExtent common;
+    common.place.offset = reader.u32();
+    common.place.length = reader.u32();
+    const uint64_t frame_length = reader.varint();
+    read_hash(reader, common.hash);
+    const uint64_t count = reader.varint();
+    if (frame_length == 0 || frame_length > (count > 1 ? kMaxBundleBytes : kMaxExtentBytes) || count == 0 ||
+        count > kMaxBundleExtents || common.place.offset != expected_at || common.place.length <= kFrameHeaderBytes)
+        throw damaged(key, "Its footer lists an impossible frame.");
+    common.frame_length = static_cast<uint32_t>(frame_length);
+    for (uint64_t i = 0; i < count; ++i) {
+        PackedExtent extent = common;
+        extent.path = reader.string();
+        extent.file_offset = reader.varint();
+        const uint64_t plain_length = reader.varint();
+        extent.own_hash = common.hash;
+        if (count > 1)
+            read_hash(reader, extent.own_hash);
+        if (plain_length == 0 || plain_length > frame_length - common.frame_offset)
+            throw damaged(key, "Its footer lists an impossible extent.");
+        extent.plain_length = static_cast<uint32_t>(plain_length);
+        common.frame_offset += extent.plain_length;
+        extents.push_back(std::move(extent));
+    }
+    if (common.frame_offset != frame_length)
+        throw damaged(key, "Its footer lists extents that do not fill their frame.");
+    return expected_at + common.place.length;
+}
+
+} // namespace
 
 std::vector<PackedExtent> read_pack_footer(ByteView pack, std::string_view key) {
     const ParsedHeader parsed = parse_header(pack, key);
@@ -140,25 +215,11 @@ std::vector<PackedExtent> read_pack_footer(ByteView pack, std::string_view key) 
         ByteReader reader(footer);
         const uint64_t count = reader.varint();
         if (count != frame.number || count > reader.remaining())
-            throw damaged(key, "Its footer lists an impossible number of extents.");
-        uint64_t expected_at = parsed.length;
-        for (uint64_t i = 0; i < count; ++i) {
-            PackedExtent extent;
-            extent.path = reader.string();
-            extent.file_offset = reader.varint();
-            const uint64_t plain_length = reader.varint();
-            extent.place.offset = reader.u32();
-            extent.place.length = reader.u32();
-            const ByteView hash = reader.bytes(extent.hash.size());
-            std::copy(hash.begin(), hash.end(), extent.hash.begin());
-            if (plain_length == 0 || plain_length > kMaxExtentBytes || extent.place.offset != expected_at ||
-                extent.place.length <= kFrameHeaderBytes)
-                throw damaged(key, "Its footer lists an impossible extent.");
-            extent.plain_length = static_cast<uint32_t>(plain_length);
-            expected_at += extent.place.length;
-            extents.push_back(std::move(extent));
-        }
-        if (!reader.at_end() || expected_at != place.offset)
+            throw damaged(key, "Its footer lists an impossible number of frames.");
+        uint64_t at = parsed.length;
+        for (uint64_t i = 0; i < count; ++i)
+            at = read_footer_frame(reader, at, extents, key);
+        if (!reader.at_end() || at != place.offset)
             throw damaged(key, "Its footer does not end where it should.");
     } catch (const Error &error) {
         if (error.message().find(key) != std::string::npos)

@@ -11,7 +11,7 @@ namespace {
 
 enum class Tag : uint8_t { kHead = 1, kContinuation = 2 };
 
-constexpr size_t kMinExtentBytes = 5 + 16;
+constexpr size_t kMinExtentBytes = 6 + 16;
 constexpr size_t kMaxPathBytes = 4096;
 
 constexpr uint64_t zigzag(int64_t value) noexcept {
@@ -41,6 +41,27 @@ std::string read_path(ByteReader &in, std::string_view what) {
     return std::string(path);
 }
 
+void read_hash(ByteReader &in, ContentHash &hash) {
+    const ByteView bytes = in.bytes(hash.size());
+    std::copy(bytes.begin(), bytes.end(), hash.begin());
+}
+
+// The place of an extent within its frame, from the frame's hash on.
+void read_frame_facts(ByteReader &in, ExtentRef &extent, std::string_view what) {
+    read_hash(in, extent.hash);
+    extent.frame_length = read_u32(in, what);
+    if (extent.frame_length == 0) {
+        extent.frame_length = extent.plain_length;
+        extent.own_hash = extent.hash;
+        return;
+    }
+    extent.frame_offset = read_u32(in, what);
+    read_hash(in, extent.own_hash);
+    if (extent.frame_length > kMaxExtentBytes || extent.plain_length >= extent.frame_length ||
+        extent.frame_offset > extent.frame_length - extent.plain_length)
+        throw damaged(what, "A record holds an extent outside of its frame.");
+}
+
 void read_extents(ByteReader &in, FileEntry &entry, std::string_view what) {
     const uint64_t count = in.varint();
     if (count > kMaxRecordExtents || count > in.remaining() / kMinExtentBytes)
@@ -54,8 +75,7 @@ void read_extents(ByteReader &in, FileEntry &entry, std::string_view what) {
         extent.pack = read_u32(in, what);
         extent.place.offset = read_u32(in, what);
         extent.place.length = read_u32(in, what);
-        const ByteView hash = in.bytes(extent.hash.size());
-        std::copy(hash.begin(), hash.end(), extent.hash.begin());
+        read_frame_facts(in, extent, what);
         constexpr uint64_t kHighestOffset = uint64_t{1} << 62;
         if (distance > kHighestOffset - end || extent.plain_length == 0 || extent.plain_length > kMaxExtentBytes ||
             extent.place.length <= kFrameHeaderBytes ||
@@ -102,6 +122,11 @@ void append_record(ByteWriter &out, const FileEntry &entry, bool continues, std:
         out.varint(extent.place.offset);
         out.varint(extent.place.length);
         out.bytes(extent.hash);
+        out.varint(extent.alone() ? 0 : extent.frame_length);
+        if (!extent.alone()) {
+            out.varint(extent.frame_offset);
+            out.bytes(extent.own_hash);
+        }
         end = extent.offset + extent.plain_length;
     }
 }

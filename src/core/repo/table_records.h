@@ -14,6 +14,8 @@ namespace pgvigil::table {
 
 // A record holds at most this many extents; a file with more continues in further records of the same path.
 inline constexpr size_t kMaxRecordExtents = 4096;
+// At most: an offset of 10 bytes, seven varints of 5, two hashes.
+inline constexpr size_t kMaxExtentRecordBytes = 80;
 
 // One record: an entry's facts (unless it continues the entry before) and some of its extents.
 struct Record {

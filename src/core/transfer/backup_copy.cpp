@@ -20,6 +20,8 @@ constexpr uint64_t kBatchBytes = 4 * kMiB;
 constexpr size_t kBatchFiles = 128;
 constexpr size_t kMaxUnits = 64;
 constexpr std::chrono::milliseconds kCancelPoll{50};
+// How long a thread without work keeps small extents back, in the hope of more to bundle them with.
+constexpr std::chrono::milliseconds kBundleWait{20};
 
 } // namespace
 
@@ -162,7 +164,14 @@ void BackupCopy::work() {
         Unit unit;
         {
             std::unique_lock lock(mutex_);
-            changed_.wait(lock, [&] { return !units_.empty() || scanned_ || stop_.is_cancelled(); });
+            const auto ready = [&] { return !units_.empty() || scanned_ || stop_.is_cancelled(); };
+            if (packer.bundling() && !changed_.wait_for(lock, kBundleWait, ready)) {
+                // The scan may be waiting for room in the table, which the files in the bundle take.
+                lock.unlock();
+                packer.close_bundle(stop_);
+                continue;
+            }
+            changed_.wait(lock, ready);
             stop_.check();
             if (units_.empty())
                 break;
@@ -181,9 +190,14 @@ void BackupCopy::copy_unit(const Unit &unit, BackupReader &reader, BackupPacker 
         stop_.check();
         if (open(*file, whole))
             copy_range(file, unit.offset, whole ? file->input.size : unit.length, reader, packer);
-        if (table_.done(file))
-            ++progress_.files_done;
+        else
+            finish_piece(file);
     }
+}
+
+void BackupCopy::finish_piece(const BackupFilePtr &file) {
+    if (table_.done(file))
+        ++progress_.files_done;
 }
 
 // False when the file is gone: it was dropped, and replay knows.
@@ -214,7 +228,14 @@ bool BackupCopy::open(BackupFile &file, bool whole) {
 
 void BackupCopy::copy_range(const BackupFilePtr &file, uint64_t offset, uint64_t length, BackupReader &reader,
                             BackupPacker &packer) {
-    std::vector<ExtentRef> extents;
+    const auto pieces = BackupPacker::begin(file->entry.path, [this, file](std::vector<ExtentRef> &&extents) {
+        {
+            const std::lock_guard lock(file->input.mutex);
+            file->entry.extents.insert(file->entry.extents.end(), extents.begin(), extents.end());
+        }
+        finish_piece(file);
+    });
+    const bool whole = length == file->input.size;
     const uint64_t end = offset + length;
     while (offset < end) {
         stop_.check();
@@ -224,13 +245,15 @@ void BackupCopy::copy_range(const BackupFilePtr &file, uint64_t offset, uint64_t
         const ByteView plain = reader.read(file->input, offset, piece, read_bytes);
         progress_.bytes_done += read_bytes;
         if (!all_zeroes(plain))
-            extents.push_back(packer.add(file->entry.path, offset, plain, stop_));
+            packer.add(pieces, offset, plain, stop_);
         offset += piece;
         if (read_bytes < piece)
             break; // the rest reads as zeroes, which need no extents
     }
-    const std::lock_guard lock(file->input.mutex);
-    file->entry.extents.insert(file->entry.extents.end(), extents.begin(), extents.end());
+    // A bundle may hold a thousand files.
+    if (whole)
+        file->input.handle = FileHandle();
+    BackupPacker::end(pieces);
 }
 
 } // namespace pgvigil

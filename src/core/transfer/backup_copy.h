@@ -46,6 +46,7 @@ class BackupCopy {
     void copy_range(const BackupFilePtr &file, uint64_t offset, uint64_t length, BackupReader &reader,
                     BackupPacker &packer);
     bool open(BackupFile &file, bool whole);
+    void finish_piece(const BackupFilePtr &file);
     void fail(std::exception_ptr failure) noexcept;
     template <class Body> void guarded(Body &&body) noexcept;
     void wait_for_end(const CancelToken &cancel);

@@ -1,4 +1,5 @@
-// Extents into packs: a packer fills one pack after another and gives each full one to the uploader.
+// Extents into packs: a packer fills one pack after another and gives each full one to the uploader. Small extents wait
+// in a bundle until there are enough of them to share a frame.
 // Threading: a packer belongs to one thread; BackupObjects may be used by many.
 #pragma once
 
@@ -11,6 +12,7 @@
 #include "transfer/backup_upload.h"
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -51,20 +53,61 @@ class BackupObjects {
     std::vector<StoredObject> table_;
 };
 
+// Smaller extents go into a frame together with others; larger ones have one of their own.
+inline constexpr size_t kBundledBelowBytes = 64 * kKiB;
+
+// The extents of one file, or of a part of it, while a packer finds places for them.
+class PackedPieces {
+  public:
+    // Receives the extents in the order they were added.
+    using Placed = std::function<void(std::vector<ExtentRef> &&extents)>;
+    PackedPieces(std::string path, Placed placed) : path_(std::move(path)), placed_(std::move(placed)) {}
+
+  private:
+    friend class BackupPacker;
+    std::string path_;
+    Placed placed_;
+    std::vector<ExtentRef> extents_;
+    size_t waiting_ = 0; // of them in the open bundle
+    bool ended_ = false;
+};
+
+// For each file (or part): begin(), add() for each extent, end(). `placed` is called once, by the packer's thread: in
+// end() when all extents have their places, else as soon as the bundle they are in is closed. A caller that is going to
+// wait for somebody who waits for its files calls close_bundle() first.
 class BackupPacker {
   public:
+    using Pieces = std::shared_ptr<PackedPieces>;
     explicit BackupPacker(BackupObjects &objects);
 
-    // 1 to kMaxExtentBytes bytes of `path` at `offset`.
-    ExtentRef add(std::string_view path, uint64_t offset, ByteView plain, const CancelToken &cancel);
-    // Gives what was begun to the uploader.
+    [[nodiscard]] static Pieces begin(std::string path, PackedPieces::Placed placed);
+    // 1 to kMaxExtentBytes bytes at `offset`; they are copied.
+    void add(const Pieces &pieces, uint64_t offset, ByteView plain, const CancelToken &cancel);
+    static void end(const Pieces &pieces);
+
+    // Whether extents wait for others to share a frame with.
+    [[nodiscard]] bool bundling() const noexcept { return !bundle_.empty(); }
+    void close_bundle(const CancelToken &cancel);
+    // Closes the bundle and gives what was begun to the uploader.
     void flush(const CancelToken &cancel);
 
   private:
+    struct Waiting {
+        Pieces pieces;
+        size_t index = 0; // in pieces->extents_
+    };
+    void make_room(size_t plain_length, size_t path_bytes, size_t extents, const CancelToken &cancel);
+    void placed_frame(const PackPlace &place, const CancelToken &cancel);
+    void put_pack(const CancelToken &cancel);
+    void place_bundled(const PackPlace &place, uint32_t pack, const ContentHash &hash);
+
     BackupObjects &objects_;
     PackBuilder builder_;
     uint32_t number_ = 0;
     uint64_t bytes_ = 0; // of the pack that was begun, as stored
+    std::vector<Waiting> bundle_;
+    Bytes bundle_plain_;
+    size_t bundle_path_bytes_ = 0;
 };
 
 } // namespace pgvigil

@@ -140,11 +140,15 @@ void BackupWriter::add_file(const std::string &path, ByteView content, uint32_t 
     entry.mode = mode;
     entry.size = content.size();
     entry.mtime_ms = mtime_ms;
+    BackupPacker &packer = *state_->extra_packer;
+    const auto pieces =
+        BackupPacker::begin(path, [&entry](std::vector<ExtentRef> &&extents) { entry.extents = std::move(extents); });
     for (size_t offset = 0; offset < content.size(); offset += kMaxExtentBytes) {
         cancel.check();
-        const ByteView plain = content.subspan(offset, std::min(kMaxExtentBytes, content.size() - offset));
-        entry.extents.push_back(state_->extra_packer->add(path, offset, plain, cancel));
+        packer.add(pieces, offset, content.subspan(offset, std::min(kMaxExtentBytes, content.size() - offset)), cancel);
     }
+    BackupPacker::end(pieces);
+    packer.close_bundle(cancel);
     state_->table->add_extra(std::move(entry));
 }
 

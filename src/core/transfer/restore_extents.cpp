@@ -4,18 +4,11 @@
 #include "transfer/restore_crc.h"
 
 #include <algorithm>
-#include <charconv>
 #include <fmt/core.h>
 #include <tuple>
 #include <utility>
 
 namespace pgvigil {
-
-namespace {
-
-constexpr uint32_t kMaxPackNumber = 9999999; // hundreds of TB
-
-} // namespace
 
 uint32_t file_crc32c(const RestoredFile &file) {
     uint32_t crc = 0;
@@ -31,23 +24,27 @@ uint32_t file_crc32c(const RestoredFile &file) {
     return crc;
 }
 
-std::vector<uint64_t> pack_sizes(const std::vector<StoredObject> &packs) {
-    std::vector<uint64_t> sizes;
-    for (const StoredObject &pack : packs) {
-        uint32_t number = 0;
-        const char *end = pack.name.data() + pack.name.size();
-        const auto [stop, error] = std::from_chars(pack.name.data(), end, number);
-        if (error != std::errc() || stop != end || number > kMaxPackNumber)
-            throw Error(ErrorCode::kCorrupt, fmt::format("the backup names an impossible pack \"{}\"", pack.name));
-        if (number >= sizes.size())
-            sizes.resize(size_t{number} + 1);
-        sizes[number] = pack.size;
+void PackList::add(const ClusterLayout &layout, const CommitDocument &commit) {
+    Numbers numbers;
+    numbers.reserve(commit.packs.size());
+    for (const StoredObject &pack : commit.packs) {
+        const auto [known, added] =
+            by_key_.try_emplace(pack_key(layout, commit.id, pack), static_cast<uint32_t>(packs_.size()));
+        if (added)
+            packs_.push_back({known->first, pack.size});
+        numbers.emplace_back(pack.number, known->second);
     }
-    return sizes;
+    std::sort(numbers.begin(), numbers.end());
+    backups_.push_back(std::move(numbers));
 }
 
-std::shared_ptr<RestoredFile> plan_file(FileEntry &&entry, const std::vector<uint64_t> &packs,
-                                        std::vector<ExtentRead> &reads) {
+std::optional<uint32_t> PackList::find(size_t backup, uint32_t number) const noexcept {
+    const Numbers &numbers = backups_[backup];
+    const auto found = std::lower_bound(numbers.begin(), numbers.end(), std::pair<uint32_t, uint32_t>(number, 0));
+    return found != numbers.end() && found->first == number ? std::optional(found->second) : std::nullopt;
+}
+
+std::shared_ptr<RestoredFile> plan_file(FileEntry &&entry, const PackList &packs, std::vector<ExtentRead> &reads) {
     auto file = std::make_shared<RestoredFile>();
     file->size = entry.size;
     file->mtime_ms = entry.mtime_ms;
@@ -55,17 +52,21 @@ std::shared_ptr<RestoredFile> plan_file(FileEntry &&entry, const std::vector<uin
     file->pieces.reserve(entry.extents.size());
     uint64_t end = 0;
     for (const ExtentRef &extent : entry.extents) {
-        const bool placed = extent.pack < packs.size() && extent.place.length >= kFrameHeaderBytes &&
-                            uint64_t{extent.place.offset} + extent.place.length <= packs[extent.pack] &&
+        const auto pack = packs.find(0, extent.pack);
+        const bool placed = pack && extent.place.length >= kFrameHeaderBytes &&
+                            uint64_t{extent.place.offset} + extent.place.length <= packs[*pack].size &&
                             extent.place.length <= kMaxRangeBytes;
-        if (!placed || extent.plain_length == 0 || extent.plain_length > kMaxExtentBytes || extent.offset < end ||
-            extent.offset > entry.size || extent.plain_length > entry.size - extent.offset)
+        const bool within = extent.frame_length <= kMaxExtentBytes && extent.plain_length <= extent.frame_length &&
+                            extent.frame_offset <= extent.frame_length - extent.plain_length;
+        if (!placed || !within || extent.plain_length == 0 || extent.offset < end || extent.offset > entry.size ||
+            extent.plain_length > entry.size - extent.offset)
             throw Error(ErrorCode::kCorrupt,
                         fmt::format("the backup's table has a wrong extent for \"{}\"", entry.path))
                 .detail(fmt::format("{} bytes at {} of {}, from {} bytes at {} of pack {}.", extent.plain_length,
                                     extent.offset, entry.size, extent.place.length, extent.place.offset, extent.pack));
         end = extent.offset + extent.plain_length;
-        reads.push_back({file, static_cast<uint32_t>(file->pieces.size()), extent.pack, extent.place, extent.hash});
+        reads.push_back({file, static_cast<uint32_t>(file->pieces.size()), *pack, extent.place, extent.frame_offset,
+                         extent.frame_length, extent.hash});
         file->pieces.push_back({extent.offset, extent.plain_length, 0});
     }
     file->path = std::move(entry.path);
@@ -74,7 +75,7 @@ std::shared_ptr<RestoredFile> plan_file(FileEntry &&entry, const std::vector<uin
 
 std::vector<RangeRead> merge_reads(std::vector<ExtentRead> &&reads) {
     std::sort(reads.begin(), reads.end(), [](const ExtentRead &a, const ExtentRead &b) {
-        return std::tie(a.pack, a.place.offset) < std::tie(b.pack, b.place.offset);
+        return std::tie(a.pack, a.place.offset, a.frame_offset) < std::tie(b.pack, b.place.offset, b.frame_offset);
     });
     std::vector<RangeRead> ranges;
     for (ExtentRead &read : reads) {

@@ -8,7 +8,10 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace pgvigil {
@@ -30,28 +33,48 @@ struct RestoredFile {
 // Of the whole file, once no piece is missing.
 [[nodiscard]] uint32_t file_crc32c(const RestoredFile &file);
 
+// The packs of the backups that a restore reads from, each known by one number.
+class PackList {
+  public:
+    struct Pack {
+        std::string key;
+        uint64_t size = 0; // bytes
+    };
+    // Backups are added in the order of their chain, the newest first.
+    void add(const ClusterLayout &layout, const CommitDocument &commit);
+
+    [[nodiscard]] const Pack &operator[](uint32_t pack) const { return packs_[pack]; }
+    // What the `backup`th one's table calls `number`.
+    [[nodiscard]] std::optional<uint32_t> find(size_t backup, uint32_t number) const noexcept;
+
+  private:
+    using Numbers = std::vector<std::pair<uint32_t, uint32_t>>; // the table's → ours, ascending
+    std::vector<Pack> packs_;
+    std::unordered_map<std::string, uint32_t> by_key_; // an adopted pack may belong to several backups
+    std::vector<Numbers> backups_;
+};
+
 struct ExtentRead {
     std::shared_ptr<RestoredFile> file;
-    uint32_t piece = 0;
-    uint32_t pack = 0;
-    PackPlace place;
-    ContentHash hash{};
+    uint32_t piece = 0; // in file->pieces
+    uint32_t pack = 0;  // in the PackList
+    PackPlace place;    // of the frame
+    uint32_t frame_offset = 0;
+    uint32_t frame_length = 0;
+    ContentHash hash{}; // of the frame
 };
 
 struct RangeRead {
     uint32_t pack = 0;
     ByteRange range;
-    std::vector<ExtentRead> extents; // ascending by place
+    std::vector<ExtentRead> extents; // ascending by place; those of one frame stand together
 };
 
 inline constexpr uint64_t kMaxRangeBytes = 6 * kMiB;      // of one read, and what a worker holds
 inline constexpr uint64_t kMaxRangeGapBytes = 128 * kKiB; // read and thrown away rather than asked for separately
 
-// Sizes of a backup's packs by their number; 0 for a number that no pack has. Throws kCorrupt for a name that is none.
-[[nodiscard]] std::vector<uint64_t> pack_sizes(const std::vector<StoredObject> &packs);
-
 // Checks an entry's extents against the packs and lists what to read; throws kCorrupt naming the path.
-[[nodiscard]] std::shared_ptr<RestoredFile> plan_file(FileEntry &&entry, const std::vector<uint64_t> &packs,
+[[nodiscard]] std::shared_ptr<RestoredFile> plan_file(FileEntry &&entry, const PackList &packs,
                                                       std::vector<ExtentRead> &reads);
 [[nodiscard]] std::vector<RangeRead> merge_reads(std::vector<ExtentRead> &&reads);
 

@@ -31,6 +31,11 @@ void write_at(const FileHandle &file, ByteView bytes, uint64_t offset, const std
     }
 }
 
+bool same_frame(const ExtentRead &a, const ExtentRead &b) {
+    return a.place.offset == b.place.offset && a.place.length == b.place.length && a.frame_length == b.frame_length &&
+           a.hash == b.hash;
+}
+
 } // namespace
 
 struct RestoreFetcher::Worker {
@@ -38,9 +43,9 @@ struct RestoreFetcher::Worker {
     Bytes plain = Bytes(kMaxExtentBytes);
 };
 
-RestoreFetcher::RestoreFetcher(RestoreSources &sources, RestoreTree &tree, unsigned threads, Events events,
-                               const CancelToken &cancel)
-    : sources_(sources), tree_(tree), events_(std::move(events)), cancel_(cancel) {
+RestoreFetcher::RestoreFetcher(RestoreSources &sources, const PackList &packs, RestoreTree &tree, unsigned threads,
+                               Events events, const CancelToken &cancel)
+    : sources_(sources), packs_(packs), tree_(tree), events_(std::move(events)), cancel_(cancel) {
     const SignalsBlocked blocked;
     for (unsigned i = 0; i < threads; ++i)
         threads_.emplace_back([this] { run(); });
@@ -117,7 +122,7 @@ void RestoreFetcher::run() {
 }
 
 void RestoreFetcher::read_range(const RangeRead &range, Worker &worker) {
-    const std::string key = sources_.layout().pack(sources_.commit().id, range.pack);
+    const std::string &key = packs_[range.pack].key;
     sources_.try_each([&](ObjectStore &store) {
         cancel_.check();
         const auto bytes = store.get_range(key, range.range, stop_);
@@ -139,21 +144,36 @@ void RestoreFetcher::read_range(const RangeRead &range, Worker &worker) {
     events_.on_bytes(plain_bytes);
 }
 
+// The plain bytes of the extent's frame; decoded once for all extents in it.
+ByteView RestoreFetcher::decode_frame(const ExtentRead &extent, ByteView frame, const std::string &key,
+                                      Worker &worker) {
+    const FrameHeader header = FrameDecoder::parse_header(frame, key);
+    if (header.type != FrameType::kData || header.plain_length != extent.frame_length || header.hash != extent.hash ||
+        kFrameHeaderBytes + header.stored_length != extent.place.length) {
+        const FilePiece &piece = extent.file->pieces[extent.piece];
+        throw Error(ErrorCode::kCorrupt, fmt::format("pack \"{}\" does not hold what the backup's table says", key))
+            .detail(fmt::format("The frame at {} does not hold the {} bytes at {} of \"{}\".", extent.place.offset,
+                                piece.length, piece.offset, extent.file->path));
+    }
+    const std::span<std::byte> plain(worker.plain.data(), header.plain_length);
+    worker.decoder.decode(frame, plain, key);
+    return plain;
+}
+
 void RestoreFetcher::write_extents(const RangeRead &range, ByteView bytes, const std::string &key, Worker &worker) {
     const RestoredFile *open_for = nullptr;
     FileHandle handle;
+    const ExtentRead *decoded = nullptr;
+    ByteView frame_plain;
     for (const ExtentRead &extent : range.extents) {
         cancel_.check();
+        if (decoded == nullptr || !same_frame(*decoded, extent)) {
+            const ByteView frame = bytes.subspan(extent.place.offset - range.range.offset, extent.place.length);
+            frame_plain = decode_frame(extent, frame, key, worker);
+            decoded = &extent;
+        }
         FilePiece &piece = extent.file->pieces[extent.piece];
-        const ByteView frame = bytes.subspan(extent.place.offset - range.range.offset, extent.place.length);
-        const FrameHeader header = FrameDecoder::parse_header(frame, key);
-        if (header.type != FrameType::kData || header.plain_length != piece.length || header.hash != extent.hash ||
-            kFrameHeaderBytes + header.stored_length != extent.place.length)
-            throw Error(ErrorCode::kCorrupt, fmt::format("pack \"{}\" does not hold what the backup's table says", key))
-                .detail(fmt::format("The extent at {} is not the {} bytes at {} of \"{}\".", extent.place.offset,
-                                    piece.length, piece.offset, extent.file->path));
-        const std::span<std::byte> plain(worker.plain.data(), piece.length);
-        worker.decoder.decode(frame, plain, key);
+        const ByteView plain = frame_plain.subspan(extent.frame_offset, piece.length);
         piece.crc32c = crc32c(plain);
         if (open_for != extent.file.get()) {
             handle = tree_.open_file(extent.file->path);

@@ -23,7 +23,8 @@ class RestoreFetcher {
         std::function<void(uint64_t plain_bytes)> on_bytes; // from several threads at once
         std::function<void(const RestoredFile &file)> on_file;
     };
-    RestoreFetcher(RestoreSources &sources, RestoreTree &tree, unsigned threads, Events events,
+    // `packs`: those the added ranges name; it must outlive the fetcher.
+    RestoreFetcher(RestoreSources &sources, const PackList &packs, RestoreTree &tree, unsigned threads, Events events,
                    const CancelToken &cancel);
     ~RestoreFetcher(); // gives up what is not done
 
@@ -38,12 +39,14 @@ class RestoreFetcher {
     struct Worker;
     void run();
     void read_range(const RangeRead &range, Worker &worker);
+    ByteView decode_frame(const ExtentRead &extent, ByteView frame, const std::string &key, Worker &worker);
     void write_extents(const RangeRead &range, ByteView bytes, const std::string &key, Worker &worker);
     void complete(RestoredFile &file);
     // Until `ready`, a failure (thrown) or the caller's cancel (thrown).
     void wait(std::unique_lock<std::mutex> &lock, const std::function<bool()> &ready);
 
     RestoreSources &sources_;
+    const PackList &packs_;
     RestoreTree &tree_;
     const Events events_;
     const CancelToken &cancel_; // the caller's

@@ -132,8 +132,9 @@ class RestoreJob {
             add_to_manifest(file.path, file.size, file.mtime_ms, file_crc32c(file));
             ++progress_.files_done;
         };
-        RestoreFetcher fetcher(sources_, tree, options_.threads, std::move(events), cancel_);
-        const std::vector<uint64_t> packs = pack_sizes(commit_.packs);
+        PackList packs;
+        packs.add(sources_.layout(), commit_);
+        RestoreFetcher fetcher(sources_, packs, tree, options_.threads, std::move(events), cancel_);
         std::vector<ExtentRead> window;
         std::string previous;
         FileTableReader table(
