@@ -17,7 +17,8 @@ constexpr const char *kExitCodes = R"(Exit codes:
   0 success   2 wrong argument or option   3 not found   4 conflict   5 access denied
   6 store unavailable   7 timeout   8 cancelled   9 damaged data   10 unsupported
   11 belongs to another cluster or repository   12 not the writer   13 target cannot be reached
-  14 busy   15 local input/output   16 disk full   17 out of memory   70 internal error
+  14 busy   15 local input/output   16 disk full   17 out of memory   18 needs confirmation
+  70 internal error
   check: 1 when a check failed.   wal-get: 1 file is absent, 126 it could not be found out.)";
 
 bool wants_json(int argc, char **argv) {

@@ -32,7 +32,7 @@ Error Error::with_context(std::string_view context) const {
 
 namespace {
 
-constexpr std::array<ErrorClass, 17> kErrorClasses = {{
+constexpr std::array<ErrorClass, 18> kErrorClasses = {{
     {"XX000", 70, "internal"},
     {"22023", 2, "invalid_argument"},
     {"42704", 3, "not_found"},
@@ -50,8 +50,9 @@ constexpr std::array<ErrorClass, 17> kErrorClasses = {{
     {"58030", 15, "io"},
     {"53100", 16, "disk_full"},
     {"53200", 17, "out_of_memory"},
+    {"55000", 18, "refused"},
 }};
-static_assert(kErrorClasses.size() == static_cast<size_t>(ErrorCode::kOutOfMemory) + 1);
+static_assert(kErrorClasses.size() == static_cast<size_t>(ErrorCode::kRefused) + 1);
 
 } // namespace
 

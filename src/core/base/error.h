@@ -29,6 +29,7 @@ enum class ErrorCode {
     kIo,                // a local file operation failed
     kDiskFull,
     kOutOfMemory,
+    kRefused, // what was asked for may be a mistake: a person has to confirm it
 };
 
 class Error : public std::exception {

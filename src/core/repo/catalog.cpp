@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "repo/envelope.h"
+#include "repo/tombstones.h"
 #include "repo/wal_object.h"
 
 #include <algorithm>
@@ -231,6 +232,7 @@ Catalog load_catalog(const Repository &repository, const CancelToken &cancel) {
             return document;
         },
         catalog.unreadable, cancel);
+    drop_tombstoned(repository, catalog.backups, cancel);
     catalog.epochs = read_documents<EpochDocument>(
         repository, layout.epochs_prefix(),
         [](std::string_view json, const std::string &key) { return decode_epoch(json, key); }, catalog.unreadable,

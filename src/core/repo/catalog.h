@@ -41,7 +41,7 @@ struct UnreadableDocument {
 struct Catalog {
     uint64_t system_identifier = 0;
     uint64_t segment_size = 0;           // bytes; 0 when there is neither a backup nor a segment
-    std::vector<CommitDocument> backups; // ascending by id; `packs` and `table` left empty
+    std::vector<CommitDocument> backups; // ascending by id; `packs` and `table` left empty; without those that go
     std::vector<TimelineWal> timelines;  // ascending
     std::vector<EpochDocument> epochs;   // ascending
     std::vector<UnreadableDocument> unreadable;

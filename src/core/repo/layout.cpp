@@ -118,6 +118,30 @@ std::string ClusterLayout::commit(std::string_view backup) const {
     return commits_prefix() + std::string(backup) + ".json";
 }
 
+std::string ClusterLayout::tombstones_prefix() const {
+    return root_ + "tombstones/";
+}
+
+std::string ClusterLayout::tombstone(std::string_view backup) const {
+    return tombstones_prefix() + std::string(backup);
+}
+
+std::string ClusterLayout::keeps_prefix() const {
+    return root_ + "keeps/";
+}
+
+std::string ClusterLayout::keep(std::string_view backup, uint32_t number) const {
+    return keeps_prefix() + std::string(backup) + number_name("-%06llu", number) + ".json";
+}
+
+std::string ClusterLayout::confirmations_prefix() const {
+    return root_ + "confirmations/";
+}
+
+std::string ClusterLayout::confirmation(uint64_t epoch) const {
+    return confirmations_prefix() + number_name("%010llu", epoch) + ".json";
+}
+
 std::string make_backup_id(int64_t start_unix_ms, bool full) {
     return compact_time(start_unix_ms) + (full ? "F" : "I");
 }

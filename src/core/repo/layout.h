@@ -50,6 +50,15 @@ class ClusterLayout {
     [[nodiscard]] std::string commits_prefix() const;
     [[nodiscard]] std::string commit(std::string_view backup) const; // commits/<id>.json
 
+
+    [[nodiscard]] std::string tombstones_prefix() const;
+    [[nodiscard]] std::string tombstone(std::string_view backup) const; // tombstones/<id>
+    [[nodiscard]] std::string keeps_prefix() const;
+    // keeps/<id>-<6 digits>.json: of one backup the highest number holds.
+    [[nodiscard]] std::string keep(std::string_view backup, uint32_t number) const;
+    [[nodiscard]] std::string confirmations_prefix() const;
+    [[nodiscard]] std::string confirmation(uint64_t epoch) const; // confirmations/<10 digits>.json
+
   private:
     std::string root_;
 };
