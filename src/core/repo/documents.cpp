@@ -4,6 +4,7 @@
 #include "repo/envelope.h"
 #include "repo/json_fields.h"
 #include "repo/layout.h"
+#include "repo/stored_objects.h"
 
 #include <algorithm>
 #include <charconv>
@@ -105,7 +106,8 @@ std::string encode(const AttemptDocument &document) {
                  {"checksum_version", document.checksum_version},
                  {"instance", to_string(document.instance)},
                  {"host", fields::text_value(document.host)},
-                 {"started", fields::time_value(document.started_ms)}});
+                 {"started", fields::time_value(document.started_ms)},
+                 {"continues", text_list(document.continues)}});
 }
 
 AttemptDocument decode_attempt(std::string_view json, std::string_view key) {
@@ -121,75 +123,11 @@ AttemptDocument decode_attempt(std::string_view json, std::string_view key) {
     document.instance = fields::uuid_member(source, "instance", key);
     document.host = fields::text_member(source, "host", key);
     document.started_ms = fields::time_member(source, "started", key);
+    document.continues = read_backup_ids(source, "continues", key);
     return document;
 }
 
 namespace {
-
-// The number a name stands for; nullopt for one that is none.
-std::optional<uint32_t> name_number(std::string_view name) {
-    uint32_t number = 0;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
-    const bool digits = std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
-    if (name.size() < 6 || name.size() > 10 || !digits || error != std::errc())
-        return std::nullopt;
-    return number;
-}
-
-Json objects_json(const std::vector<StoredObject> &objects) {
-    Json list = Json::array();
-    for (const StoredObject &object : objects) {
-        Json item{{"name", object.name}, {"size", object.size}, {"sha256", to_hex(object.sha256)}};
-        if (object.name.find('/') != std::string::npos)
-            item["number"] = object.number;
-        list.push_back(std::move(item));
-    }
-    return list;
-}
-
-StoredObject read_object(const Json &item, const char *name, std::string_view key) {
-    StoredObject object;
-    object.name = fields::text_member(item, "name", key);
-    object.size = fields::number<uint64_t>(item, "size", key);
-    const Bytes digest = fields::hex_member(item, "sha256", key);
-    if (digest.size() != object.sha256.size())
-        throw fields::bad_member(name, key);
-    std::copy(digest.begin(), digest.end(), object.sha256.begin());
-    return object;
-}
-
-// Names become parts of keys: nothing but what a writer gives may stand there.
-std::vector<StoredObject> read_packs(const Json &source, std::string_view key) {
-    std::vector<StoredObject> packs;
-    std::set<uint32_t> numbers;
-    for (const Json &item : fields::array_member(source, "packs", key)) {
-        StoredObject pack = read_object(item, "packs", key);
-        const std::string_view name = pack.name;
-        const size_t slash = name.find('/');
-        const bool adopted = slash != std::string_view::npos;
-        const auto number = name_number(adopted ? name.substr(slash + 1) : name);
-        if (!number || (adopted && !is_backup_id(name.substr(0, slash))))
-            throw fields::bad_member("packs", key);
-        pack.number = adopted ? fields::number<uint32_t>(item, "number", key) : *number;
-        if (!numbers.insert(pack.number).second)
-            throw fields::bad_member("packs", key);
-        packs.push_back(std::move(pack));
-    }
-    return packs;
-}
-
-std::vector<StoredObject> read_table(const Json &source, std::string_view key) {
-    std::vector<StoredObject> objects;
-    for (const Json &item : fields::array_member(source, "table", key)) {
-        objects.push_back(read_object(item, "table", key));
-        const std::string &name = objects.back().name;
-        const auto number = name_number(name);
-        if (!number && name != "index")
-            throw fields::bad_member("table", key);
-        objects.back().number = number.value_or(0);
-    }
-    return objects;
-}
 
 Json ranges_json(const std::vector<WalRange> &ranges) {
     Json list = Json::array();
@@ -257,7 +195,9 @@ Json totals_json(const BackupTotals &totals) {
             {"logical_bytes", totals.logical_bytes},
             {"new_bytes", totals.new_bytes},
             {"stored_bytes", totals.stored_bytes},
-            {"extents", totals.extents}};
+            {"extents", totals.extents},
+            {"changed_blocks", totals.changed_blocks},
+            {"reused_bytes", totals.reused_bytes}};
 }
 
 BackupTotals read_totals(const Json &source, std::string_view key) {
@@ -268,6 +208,8 @@ BackupTotals read_totals(const Json &source, std::string_view key) {
     totals.new_bytes = fields::number<uint64_t>(item, "new_bytes", key);
     totals.stored_bytes = fields::number<uint64_t>(item, "stored_bytes", key);
     totals.extents = fields::number<uint64_t>(item, "extents", key);
+    totals.changed_blocks = fields::number<uint64_t>(item, "changed_blocks", key);
+    totals.reused_bytes = fields::number<uint64_t>(item, "reused_bytes", key);
     return totals;
 }
 
@@ -344,8 +286,10 @@ std::string encode(const CommitDocument &document) {
                  {"control_file", to_hex(document.control_file)},
                  {"totals", totals_json(document.totals)},
                  {"damage", damage_json(document.damage)},
-                 {"packs", objects_json(document.packs)},
-                 {"table", objects_json(document.table)}});
+                 {"packs", fields::objects_value(document.packs)},
+                 {"table", fields::objects_value(document.table)},
+                 {"block_hashes", document.block_hashes},
+                 {"hashes", fields::objects_value(document.hashes)}});
 }
 
 CommitDocument decode_commit(std::string_view json, std::string_view key) {
@@ -378,8 +322,10 @@ CommitDocument decode_commit(std::string_view json, std::string_view key) {
     document.control_file = fields::hex_member(source, "control_file", key);
     document.totals = read_totals(source, key);
     document.damage = read_damage(source, key);
-    document.packs = read_packs(source, key);
-    document.table = read_table(source, key);
+    document.packs = fields::packs_member(source, key);
+    document.table = fields::table_member(source, key);
+    document.block_hashes = fields::bool_member(source, "block_hashes", key);
+    document.hashes = fields::hashes_member(source, key);
     return document;
 }
 

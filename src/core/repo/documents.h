@@ -45,6 +45,8 @@ struct AttemptDocument {
     Uuid instance{};
     std::string host;
     int64_t started_ms = 0;
+    // Attempts that died and whose packs this one may use (rules A7): named here, so that expiry leaves them alone.
+    std::vector<std::string> continues;
 };
 
 struct StoredObject {
@@ -77,6 +79,8 @@ struct BackupTotals {
     uint64_t new_bytes = 0;     // plain bytes read into this backup's own extents
     uint64_t stored_bytes = 0;  // packs + table as stored
     uint64_t extents = 0;
+    uint64_t changed_blocks = 0; // blocks of this backup's own extents
+    uint64_t reused_bytes = 0;   // plain bytes of extents that lie in packs of an attempt that died
 };
 
 // commits/<id>.json: a backup exists exactly when this does (promise 3).
@@ -114,7 +118,9 @@ struct CommitDocument {
     BackupTotals totals;
     std::vector<PageDamage> damage; // pages whose checksum did not match when they were read
     std::vector<StoredObject> packs;
-    std::vector<StoredObject> table; // the parts in order, then "index"
+    std::vector<StoredObject> table;  // the parts in order, then "index"
+    bool block_hashes = false;        // whether the blocks of all its extents have hashes (rules A4)
+    std::vector<StoredObject> hashes; // the objects that hold them, in order
 };
 
 // The key of one of a backup's packs. An adopted one lies where the attempt that died stored it (rules A7).

@@ -110,6 +110,14 @@ std::string ClusterLayout::attempt(std::string_view backup) const {
     return attempts_prefix() + std::string(backup) + ".json";
 }
 
+std::string ClusterLayout::renewal(std::string_view backup, uint32_t number) const {
+    return attempts_prefix() + std::string(backup) + "~" + number_name("%06llu", number) + ".json";
+}
+
+std::string ClusterLayout::block_hashes(std::string_view backup, uint32_t number) const {
+    return files_prefix(backup) + "hashes-" + number_name("%06llu", number);
+}
+
 std::string ClusterLayout::commits_prefix() const {
     return root_ + "commits/";
 }
@@ -144,6 +152,30 @@ std::string ClusterLayout::confirmation(uint64_t epoch) const {
 
 std::string make_backup_id(int64_t start_unix_ms, bool full) {
     return compact_time(start_unix_ms) + (full ? "F" : "I");
+}
+
+std::optional<AttemptName> parse_attempt_name(std::string_view name) {
+    constexpr std::string_view kSuffix = ".json";
+    constexpr size_t kIdLength = 16;
+    constexpr size_t kNumberLength = 6;
+    if (!name.ends_with(kSuffix) || !is_backup_id(name.substr(0, kIdLength)))
+        return std::nullopt;
+    AttemptName result;
+    result.backup = name.substr(0, kIdLength);
+    name.remove_prefix(kIdLength);
+    name.remove_suffix(kSuffix.size());
+    if (name.empty())
+        return result;
+    if (name.size() != 1 + kNumberLength || name.front() != '~')
+        return std::nullopt;
+    uint32_t number = 0;
+    for (const char c : name.substr(1)) {
+        if (c < '0' || c > '9')
+            return std::nullopt;
+        number = number * 10 + static_cast<uint32_t>(c - '0');
+    }
+    result.renewal = number;
+    return result;
 }
 
 bool is_backup_id(std::string_view text) noexcept {

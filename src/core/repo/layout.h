@@ -5,6 +5,7 @@
 #include "base/wal_name.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -47,9 +48,12 @@ class ClusterLayout {
 
     [[nodiscard]] std::string attempts_prefix() const;
     [[nodiscard]] std::string attempt(std::string_view backup) const; // attempts/<id>.json
+    // attempts/<id>~<6 digits>.json: a sign that the attempt is alive.
+    [[nodiscard]] std::string renewal(std::string_view backup, uint32_t number) const;
+    [[nodiscard]] std::string block_hashes(std::string_view backup,
+                                           uint32_t number) const; // files/<id>/hashes-<6 digits>
     [[nodiscard]] std::string commits_prefix() const;
     [[nodiscard]] std::string commit(std::string_view backup) const; // commits/<id>.json
-
 
     [[nodiscard]] std::string tombstones_prefix() const;
     [[nodiscard]] std::string tombstone(std::string_view backup) const; // tombstones/<id>
@@ -65,6 +69,12 @@ class ClusterLayout {
 
 // "20261120T084013F" (full) or "…I" (incremental): sorts by time.
 [[nodiscard]] std::string make_backup_id(int64_t start_unix_ms, bool full);
+// A name below attempts/, without ".json": an attempt's id, or that and the number of one of its renewals.
+struct AttemptName {
+    std::string backup;
+    std::optional<uint32_t> renewal;
+};
+[[nodiscard]] std::optional<AttemptName> parse_attempt_name(std::string_view file_name);
 // Whether `text` has the form of a backup id.
 [[nodiscard]] bool is_backup_id(std::string_view text) noexcept;
 
