@@ -33,6 +33,32 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 2;
 COMMENT ON FUNCTION pgv_accept_repository() IS
     'makes the repositories that pgvigil.repository names known to this server, new ones included; returns them';
 
+CREATE FUNCTION pgv_expire(
+    dry_run boolean DEFAULT true,
+    confirm boolean DEFAULT false,
+    OUT repository text,
+    OUT kind text,
+    OUT object text,
+    OUT action text,
+    OUT reason text,
+    OUT bytes bigint,
+    OUT objects bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100;
+COMMENT ON FUNCTION pgv_expire(boolean, boolean) IS
+    'says what the settings retention_* keep and let go and, with dry_run => false, deletes what they let go';
+
+CREATE FUNCTION pgv_keep(backup_id text, until timestamptz DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION pgv_keep(text, timestamptz) IS
+    'keeps a backup, for ever or until a time, whatever the settings retention_* say';
+
+CREATE FUNCTION pgv_release(backup_id text)
+RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION pgv_release(text) IS 'ends what pgv_keep() began';
+
 CREATE FUNCTION pgv_read_status(
     OUT ok boolean,
     OUT summary text,
@@ -195,6 +221,9 @@ REVOKE ALL ON FUNCTION
     pgv_check(),
     pgv_take_over(text),
     pgv_accept_repository(),
+    pgv_expire(boolean, boolean),
+    pgv_keep(text, timestamptz),
+    pgv_release(text),
     pgv_read_status(),
     pgv_read_archiver(),
     pgv_read_progress(),

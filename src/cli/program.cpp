@@ -65,6 +65,8 @@ int run(int argc, char **argv) {
     program.footer(kExitCodes);
     Action action;
     add_check_command(program, action);
+    add_expire_command(program, action);
+    add_keep_command(program, action);
     add_list_command(program, action);
     add_plan_command(program, action);
     add_restore_command(program, action);

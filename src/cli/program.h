@@ -15,6 +15,8 @@ using Action = std::function<int()>;
 
 // Each command adds itself to the program and, when it is chosen, sets `action`.
 void add_check_command(CLI::App &program, Action &action);
+void add_expire_command(CLI::App &program, Action &action);
+void add_keep_command(CLI::App &program, Action &action);
 void add_list_command(CLI::App &program, Action &action);
 void add_plan_command(CLI::App &program, Action &action);
 void add_restore_command(CLI::App &program, Action &action);

@@ -51,6 +51,10 @@ std::vector<DeleteFailure> GuardedStore::remove(const std::vector<std::string> &
     return checked(cancel).remove(keys, cancel);
 }
 
+std::optional<bool> GuardedStore::keeps_versions(const CancelToken &cancel) {
+    return checked(cancel).keeps_versions(cancel);
+}
+
 int64_t GuardedStore::clock_ms(const CancelToken &cancel) {
     return checked(cancel).clock_ms(cancel);
 }

@@ -29,6 +29,12 @@ int request_timeout_s = 30;
 int retry_for_s = 60;
 int wal_timeout_s = 600;
 int command_timeout_s = 300;
+int retention_window_s = 7 * 86400;
+int retention_fulls = 2;
+int retention_daily = 0;
+int retention_weekly = 0;
+int retention_monthly = 0;
+int retention_yearly = 0;
 bool first_backup = true;
 
 // Runs `parse`, which throws an Error for text that means nothing, and hands its words to the GUC machinery. Nothing is
@@ -170,12 +176,43 @@ void define_backups() {
                              &first_backup, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 }
 
+void define_retention() {
+    constexpr int kMaxCopies = 10000;
+    const char *const copies = "Of each period (UTC) that has one; 0 keeps none for this reason.";
+    define_int("pgvigil.retention_window", "How far back every moment can be restored.",
+               "Expiry keeps the backups and all WAL that this needs.", &retention_window_s, 7 * 86400, 0, INT_MAX,
+               GUC_UNIT_S);
+    define_int("pgvigil.retention_fulls", "How many of the newest full backups expiry keeps.",
+               "Those outside of the recovery window with just the WAL that makes them consistent.", &retention_fulls,
+               2, 0, kMaxCopies, 0);
+    define_int("pgvigil.retention_daily", "For how many days expiry keeps the newest backup of the day.", copies,
+               &retention_daily, 0, 0, kMaxCopies, 0);
+    define_int("pgvigil.retention_weekly", "For how many weeks expiry keeps the newest backup of the week.", copies,
+               &retention_weekly, 0, 0, kMaxCopies, 0);
+    define_int("pgvigil.retention_monthly", "For how many months expiry keeps the newest backup of the month.", copies,
+               &retention_monthly, 0, 0, kMaxCopies, 0);
+    define_int("pgvigil.retention_yearly", "For how many years expiry keeps the newest backup of the year.", copies,
+               &retention_yearly, 0, 0, kMaxCopies, 0);
+}
+
+RetentionRules current_retention() {
+    RetentionRules rules;
+    rules.window_ms = int64_t{retention_window_s} * 1000;
+    rules.fulls = static_cast<unsigned>(retention_fulls);
+    rules.daily = static_cast<unsigned>(retention_daily);
+    rules.weekly = static_cast<unsigned>(retention_weekly);
+    rules.monthly = static_cast<unsigned>(retention_monthly);
+    rules.yearly = static_cast<unsigned>(retention_yearly);
+    return rules;
+}
+
 } // namespace
 
 void define_settings() {
     define_where();
     define_archiving();
     define_backups();
+    define_retention();
     MarkGUCPrefixReserved("pgvigil");
 }
 
@@ -190,6 +227,7 @@ Settings current_settings() {
     settings.max_rate = static_cast<uint64_t>(max_rate_kb) * 1024;
     settings.required = parse_required(required_repositories);
     settings.queue_max = static_cast<uint64_t>(queue_max_mb) * 1024 * 1024;
+    settings.retention = current_retention();
     settings.request_timeout = std::chrono::seconds(request_timeout_s);
     settings.retry_for = std::chrono::seconds(retry_for_s);
     return settings;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "codec/compression.h"
+#include "plan/retention.h"
 #include "storage/repository_url.h"
 
 #include <chrono>
@@ -24,6 +25,7 @@ struct Settings {
     uint64_t max_rate = 0;  // bytes a second; 0 = no limit
     unsigned required = 0;  // repositories; 0 = all
     uint64_t queue_max = 0; // bytes; 0 = off
+    RetentionRules retention;
     std::chrono::milliseconds request_timeout{30000};
     std::chrono::milliseconds retry_for{60000};
 

@@ -52,6 +52,9 @@ class Planner {
         keep_calendar(CalendarUnit::kMonth, input_.rules.monthly, "monthly");
         keep_calendar(CalendarUnit::kYear, input_.rules.yearly, "yearly");
         keep_kept();
+        if (input_.decided)
+            for (const CommitDocument &backup : catalog_.backups)
+                keep(backup.id, "it stays in this run");
         keep_running();
         keep_ancestors();
         keep_wal_of_backups();
@@ -293,11 +296,18 @@ bool RetentionPlan::keeps_backup(std::string_view id) const noexcept {
     return found == backups.end() || found->keep;
 }
 
-bool RetentionPlan::keeps_segment(TimelineId timeline, uint64_t segment) const noexcept {
+bool RetentionPlan::keeps_segments(TimelineId timeline, uint64_t first, uint64_t last) const noexcept {
     const auto found = kept.find(timeline);
-    return found != kept.end() &&
-           std::any_of(found->second.begin(), found->second.end(),
-                       [segment](const KeptWal &wal) { return wal.first <= segment && segment <= wal.last; });
+    if (found == kept.end())
+        return false;
+    for (const KeptWal &wal : found->second) {
+        if (wal.first > first)
+            return false;
+        if (wal.last >= last)
+            return true;
+        first = std::max(first, wal.last + 1);
+    }
+    return false;
 }
 
 RetentionPlan plan_retention(const RetentionInput &input) {

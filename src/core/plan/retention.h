@@ -42,6 +42,9 @@ struct RetentionInput {
     std::vector<RunningBackup> running;
     RetentionRules rules;
     int64_t now_ms = 0; // the store's clock
+    // The backups that go have been decided and are not in the catalog any more: all others stay. What is asked is
+    // which WAL may go with them.
+    bool decided = false;
 };
 
 struct BackupVerdict {
@@ -77,7 +80,11 @@ struct RetentionPlan {
     TimelineId lowest_history = 0;
 
     [[nodiscard]] bool keeps_backup(std::string_view id) const noexcept;
-    [[nodiscard]] bool keeps_segment(TimelineId timeline, uint64_t segment) const noexcept;
+    // Whether every segment from `first` to `last` stays.
+    [[nodiscard]] bool keeps_segments(TimelineId timeline, uint64_t first, uint64_t last) const noexcept;
+    [[nodiscard]] bool keeps_segment(TimelineId timeline, uint64_t segment) const noexcept {
+        return keeps_segments(timeline, segment, segment);
+    }
 };
 
 [[nodiscard]] RetentionPlan plan_retention(const RetentionInput &input);

@@ -80,6 +80,10 @@ std::vector<DeleteFailure> FaultyStore::remove(const std::vector<std::string> &k
                [&] { return inner_->remove(keys, cancel); });
 }
 
+std::optional<bool> FaultyStore::keeps_versions(const CancelToken &cancel) {
+    return run(StoreOperation::kVersions, "", [&] { return inner_->keeps_versions(cancel); });
+}
+
 int64_t FaultyStore::clock_ms(const CancelToken &cancel) {
     return run(StoreOperation::kClock, "", [&] { return inner_->clock_ms(cancel); });
 }

@@ -12,7 +12,7 @@
 
 namespace pgvigil {
 
-enum class StoreOperation { kPut, kGet, kGetRange, kHead, kList, kRemove, kClock };
+enum class StoreOperation { kPut, kGet, kGetRange, kHead, kList, kRemove, kVersions, kClock };
 enum class FaultMoment { kBefore, kAfter };
 
 class FaultyStore : public ObjectStore {
@@ -44,6 +44,7 @@ class FaultyStore : public ObjectStore {
     std::optional<ObjectInfo> head(std::string_view key, const CancelToken &cancel) override;
     ListPage list(const ListRequest &request, const CancelToken &cancel) override;
     std::vector<DeleteFailure> remove(const std::vector<std::string> &keys, const CancelToken &cancel) override;
+    [[nodiscard]] std::optional<bool> keeps_versions(const CancelToken &cancel) override;
     int64_t clock_ms(const CancelToken &cancel) override;
     [[nodiscard]] StoreFeatures features() const override { return inner_->features(); }
     [[nodiscard]] const std::string &display_name() const override { return inner_->display_name(); }

@@ -99,6 +99,10 @@ class ObjectStore {
     [[nodiscard]] virtual std::vector<DeleteFailure> remove(const std::vector<std::string> &keys,
                                                             const CancelToken &cancel) = 0;
 
+    // Whether remove() only hides an object, whose bytes stay (a versioned bucket); nullopt when the store does not
+    // tell.
+    [[nodiscard]] virtual std::optional<bool> keeps_versions(const CancelToken & /*cancel*/) { return false; }
+
     // The store's clock now, milliseconds since 1970 UTC.
     virtual int64_t clock_ms(const CancelToken &cancel) = 0;
 

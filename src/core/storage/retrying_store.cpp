@@ -128,6 +128,10 @@ std::vector<DeleteFailure> RetryingStore::remove(const std::vector<std::string> 
     }
 }
 
+std::optional<bool> RetryingStore::keeps_versions(const CancelToken &cancel) {
+    return repeat(cancel, [&](const Attempts &) { return inner_->keeps_versions(cancel); });
+}
+
 int64_t RetryingStore::clock_ms(const CancelToken &cancel) {
     return repeat(cancel, [&](const Attempts &) { return inner_->clock_ms(cancel); });
 }

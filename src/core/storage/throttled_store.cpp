@@ -79,6 +79,10 @@ std::vector<DeleteFailure> ThrottledStore::remove(const std::vector<std::string>
     return inner_->remove(keys, cancel);
 }
 
+std::optional<bool> ThrottledStore::keeps_versions(const CancelToken &cancel) {
+    return inner_->keeps_versions(cancel);
+}
+
 int64_t ThrottledStore::clock_ms(const CancelToken &cancel) {
     return inner_->clock_ms(cancel);
 }

@@ -241,4 +241,10 @@ std::vector<DeleteFailure> read_delete_result(const HttpResponse &response, cons
     return failures;
 }
 
+bool read_versioning(const HttpResponse &response, const S3Context &context) {
+    pugi::xml_document document;
+    const pugi::xml_node root = parse(document, response, "VersioningConfiguration", context);
+    return std::string_view(root.child_value("Status")) == "Enabled";
+}
+
 } // namespace pgvigil::s3

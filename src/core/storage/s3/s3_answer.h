@@ -53,4 +53,7 @@ struct S3Listing {
 // The keys it could not delete; keys that were absent are left out.
 [[nodiscard]] std::vector<DeleteFailure> read_delete_result(const HttpResponse &response, const S3Context &context);
 
+// Whether the bucket keeps what is deleted, of the answer to GetBucketVersioning.
+[[nodiscard]] bool read_versioning(const HttpResponse &response, const S3Context &context);
+
 } // namespace pgvigil::s3

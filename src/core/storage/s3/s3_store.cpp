@@ -311,6 +311,20 @@ std::vector<DeleteFailure> S3Store::remove(const std::vector<std::string> &keys,
     return failures;
 }
 
+std::optional<bool> S3Store::keeps_versions(const CancelToken &cancel) {
+    const S3Call call{.method = "GET",
+                      .bucket_key = "",
+                      .query = {{"versioning", ""}},
+                      .headers = {},
+                      .body = {},
+                      .what = fmt::format("ask whether \"{}\" keeps versions", name_),
+                      .accepted = {400, 403, kNotFound, 405, kNotImplemented}};
+    const HttpResponse response = client_.call(call, cancel);
+    if (!response.is_success())
+        return std::nullopt;
+    return read_versioning(response, client_.context(call.what));
+}
+
 int64_t S3Store::clock_ms(const CancelToken &cancel) {
     const S3Call call{.method = "GET",
                       .bucket_key = "",
