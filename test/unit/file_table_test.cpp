@@ -153,6 +153,53 @@ TEST(FileTable, AHugeFileContinuesOverRecordsFramesAndParts) {
         EXPECT_TRUE(same(reader.find(entry.path).value(), entry));
 }
 
+TEST(FileTable, PartsReadInRangesAreCheckedAndOneThatIsDamagedIsReadAsAWhole) {
+    std::vector<FileEntry> entries;
+    for (int i = 0; i < 20000; ++i)
+        entries.push_back(make_file("base/5/" + std::to_string(100000 + i), 2));
+    const Objects objects = write_table(entries);
+    std::vector<StoredObject> committed;
+    for (const auto &[name, object] : objects)
+        committed.push_back({name, 0, object.size(), sha256(object)});
+    Objects ranges = objects; // what a range is read from
+    size_t largest = 0;
+    size_t wholes = 0;
+    const auto read_all = [&](const std::vector<StoredObject> &expected) {
+        FileTableReader reader(
+            [&](const std::string &name, std::optional<ByteRange> range) {
+                wholes += range || name == "index" ? 0 : 1;
+                if (!range)
+                    return objects.at(name);
+                largest = std::max<size_t>(largest, range->length);
+                const ByteView part = ByteView(ranges.at(name)).subspan(range->offset, range->length);
+                return Bytes(part.begin(), part.end());
+            },
+            "files/", expected);
+        reader.limit_read(700 * kKiB);
+        size_t count = 0;
+        while (const auto entry = reader.next())
+            EXPECT_TRUE(same(*entry, entries[count++]));
+        EXPECT_EQ(count, entries.size());
+    };
+    read_all(committed);
+    EXPECT_EQ(wholes, 0U);
+    EXPECT_GT(largest, 100 * kKiB);
+    EXPECT_LE(largest, 700 * kKiB);
+
+    ranges.at("000000")[ranges.at("000000").size() / 2] ^= std::byte{1};
+    read_all(committed);
+    EXPECT_EQ(wholes, 1U);
+    ranges = objects;
+    committed.front().sha256[0] ^= std::byte{1};
+    try {
+        read_all(committed);
+        FAIL();
+    } catch (const Error &error) {
+        EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+        EXPECT_NE(error.message().find("files/000000"), std::string::npos) << error.message();
+    }
+}
+
 TEST(FileTable, RefusesEntriesOutOfOrderAndUnsafePaths) {
     for (const auto &[first, second] : std::vector<std::pair<const char *, const char *>>{
              {"b", "a"}, {"a", "a"}, {"a", "../x"}, {"a", "/x"}, {"a", "b//c"}, {"a", ""}, {"a", "b/."}}) {

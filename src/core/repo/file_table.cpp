@@ -5,7 +5,6 @@
 #include "repo/table_records.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 namespace pgvigil {
@@ -17,17 +16,6 @@ constexpr size_t kFrameTargetBytes = 256 * kKiB;
 constexpr size_t kLargestRecordBytes = 8 * kKiB + table::kMaxRecordExtents * table::kMaxExtentRecordBytes;
 constexpr size_t kLargestFrameBytes = kFrameHeaderBytes + kFrameTargetBytes + kLargestRecordBytes;
 constexpr size_t kIndexFrameBytes = kMiB;
-constexpr std::string_view kIndexName = "index";
-
-std::string part_name(uint32_t number) {
-    char text[16];
-    std::snprintf(text, sizeof text, "%06u", number);
-    return text;
-}
-
-Error damaged(std::string_view what, const std::string &why) {
-    return Error(ErrorCode::kCorrupt, "\"" + std::string(what) + "\" is damaged").detail(why);
-}
 
 } // namespace
 
@@ -68,7 +56,7 @@ struct FileTableWriter::State {
         records = ByteWriter();
         index.push_back(std::move(first));
         if (last) {
-            emit(part_name(part++), ObjectKind::kTablePart, plain_bytes, frames);
+            emit(table::part_name(part++), ObjectKind::kTablePart, plain_bytes, frames);
             frames.clear();
             frame_number = 0;
             plain_bytes = 0;
@@ -106,7 +94,7 @@ struct FileTableWriter::State {
         }
         total += plain.size();
         encoder.append(body, FrameType::kTableIndex, plain.view(), number, true);
-        emit(std::string(kIndexName), ObjectKind::kTableIndex, total, body);
+        emit(std::string(table::kIndexName), ObjectKind::kTableIndex, total, body);
     }
 
     FrameEncoder encoder;
@@ -150,186 +138,6 @@ void FileTableWriter::finish() {
     state_->close_frame(true);
     state_->write_index();
     state_->finished = true;
-}
-
-struct FileTableReader::State {
-    explicit State(Fetch source) : fetch(std::move(source)) {}
-
-    // The index, read once.
-    void load_index() {
-        if (loaded)
-            return;
-        const Bytes object = fetch(std::string(kIndexName), std::nullopt);
-        const ParsedHeader parsed = parse_header(object, kIndexName);
-        if (parsed.header.kind != ObjectKind::kTableIndex)
-            throw damaged(kIndexName, "It is not the index of a file table.");
-        Bytes plain;
-        ByteView rest = ByteView(object).subspan(parsed.length);
-        bool last = false;
-        for (uint32_t number = 0; !last; ++number) {
-            FrameHeader frame;
-            const Bytes bytes = decoder.decode(rest, frame, kIndexName);
-            if (frame.type != FrameType::kTableIndex || frame.number != number)
-                throw damaged(kIndexName, "Its frames are out of order.");
-            plain.insert(plain.end(), bytes.begin(), bytes.end());
-            rest = rest.subspan(kFrameHeaderBytes + frame.stored_length);
-            last = frame.last;
-        }
-        if (!rest.empty() || plain.size() != parsed.header.plain_length)
-            throw damaged(kIndexName, "It does not end where it should.");
-        parse_index(plain);
-        loaded = true;
-    }
-
-    void parse_index(const Bytes &plain) {
-        ByteReader in(plain);
-        uint64_t count = 0;
-        try {
-            parts = in.varint();
-            entries = in.varint();
-            count = in.varint();
-        } catch (const Error &) {
-            throw damaged(kIndexName, "It ends early.");
-        }
-        for (uint64_t i = 0; i < count; ++i) {
-            frames.push_back(table::read_index_entry(in, kIndexName));
-            const bool first = frames.size() == 1;
-            const bool in_order =
-                first ? frames[0].part == 0
-                      : compare_paths(frames[i - 1].path, frames[i].path) <= 0 &&
-                            (frames[i].part == frames[i - 1].part || frames[i].part == frames[i - 1].part + 1);
-            if (!in_order)
-                throw damaged(kIndexName, "Its entries are out of order.");
-        }
-        if (!in.at_end() || parts != (frames.empty() ? 0 : uint64_t{frames.back().part} + 1))
-            throw damaged(kIndexName, "It does not end where it should.");
-    }
-
-    // Decodes one frame's records and hands them on.
-    template <class Visit> void read_frame(ByteView frame, const std::string &name, const Visit &visit) {
-        FrameHeader header;
-        const Bytes plain = decoder.decode(frame, header, name);
-        if (header.type != FrameType::kTableRecords)
-            throw damaged(name, "It holds a frame that has no place in a file table.");
-        ByteReader in(plain);
-        while (!in.at_end())
-            visit(table::read_record(in, name));
-    }
-
-    Fetch fetch;
-    FrameDecoder decoder;
-    bool loaded = false;
-    uint64_t parts = 0;
-    uint64_t entries = 0;
-    std::vector<table::IndexEntry> frames;
-};
-
-namespace {
-
-// Puts the records of one file together again.
-class EntryAssembler {
-  public:
-    explicit EntryAssembler(const std::function<void(FileEntry &&entry)> &visit) : visit_(visit) {}
-
-    void add(table::Record &&record, const std::string &name) {
-        FileEntry &entry = record.entry;
-        if (record.continues) {
-            const bool follows =
-                open_ && entry.path == entry_.path && !entry.extents.empty() && !entry_.extents.empty() &&
-                entry.extents.front().offset >= entry_.extents.back().offset + entry_.extents.back().plain_length;
-            if (!follows)
-                throw damaged(name, "A record continues a file that it does not follow.");
-            entry_.extents.insert(entry_.extents.end(), entry.extents.begin(), entry.extents.end());
-        } else {
-            if (open_ && compare_paths(entry_.path, entry.path) >= 0)
-                throw damaged(name, "Its paths are out of order.");
-            flush(name);
-            entry_ = std::move(entry);
-            open_ = true;
-        }
-    }
-
-    void flush(const std::string &name) {
-        if (!open_)
-            return;
-        if (!entry_.extents.empty() && entry_.extents.back().offset + entry_.extents.back().plain_length > entry_.size)
-            throw damaged(name, "An extent of \"" + entry_.path + "\" lies behind the file's end.");
-        ++count_;
-        // The path stays behind: the next record's order is checked against it.
-        FileEntry out = entry_;
-        visit_(std::move(out));
-    }
-
-    [[nodiscard]] uint64_t count() const noexcept { return count_; }
-
-  private:
-    const std::function<void(FileEntry &&entry)> &visit_;
-    FileEntry entry_;
-    bool open_ = false;
-    uint64_t count_ = 0;
-};
-
-} // namespace
-
-FileTableReader::FileTableReader(Fetch fetch) : state_(std::make_unique<State>(std::move(fetch))) {}
-FileTableReader::~FileTableReader() = default;
-
-void FileTableReader::for_each(const std::function<void(FileEntry &&entry)> &visit) {
-    State &state = *state_;
-    state.load_index();
-    EntryAssembler assembler(visit);
-    std::string name;
-    for (size_t i = 0; i < state.frames.size();) {
-        const uint32_t part = state.frames[i].part;
-        name = part_name(part);
-        const Bytes object = state.fetch(name, std::nullopt);
-        const ParsedHeader parsed = parse_header(object, name);
-        if (parsed.header.kind != ObjectKind::kTablePart)
-            throw damaged(name, "It is not a part of a file table.");
-        uint64_t expected_at = parsed.length;
-        for (; i < state.frames.size() && state.frames[i].part == part; ++i) {
-            const table::IndexEntry &frame = state.frames[i];
-            if (frame.offset != expected_at || uint64_t{frame.offset} + frame.length > object.size())
-                throw damaged(name, "It does not hold the frames its index lists.");
-            state.read_frame(ByteView(object).subspan(frame.offset, frame.length), name,
-                             [&](table::Record &&record) { assembler.add(std::move(record), name); });
-            expected_at += frame.length;
-        }
-        if (expected_at != object.size())
-            throw damaged(name, "It does not hold the frames its index lists.");
-    }
-    assembler.flush(name);
-    if (assembler.count() != state.entries)
-        throw damaged(kIndexName, "The table holds " + std::to_string(assembler.count()) + " files where " +
-                                      std::to_string(state.entries) + " are listed.");
-}
-
-std::optional<FileEntry> FileTableReader::find(std::string_view path) {
-    State &state = *state_;
-    state.load_index();
-    // The last frame that begins before or with the path, and further back while the path begins frames itself.
-    auto at = std::upper_bound(
-        state.frames.begin(), state.frames.end(), path,
-        [](std::string_view wanted, const table::IndexEntry &frame) { return compare_paths(wanted, frame.path) < 0; });
-    const auto end = at;
-    while (at != state.frames.begin() && (at == end || at->path == path))
-        --at;
-    std::optional<FileEntry> found;
-    const std::function<void(FileEntry && entry)> keep = [&](FileEntry &&entry) { found = std::move(entry); };
-    EntryAssembler assembler(keep);
-    std::string name;
-    for (; at != end; ++at) {
-        name = part_name(at->part);
-        const Bytes frame = state.fetch(name, ByteRange{at->offset, at->length});
-        if (frame.size() != at->length)
-            throw damaged(name, "It ends before a frame its index lists.");
-        state.read_frame(frame, name, [&](table::Record &&record) {
-            if (record.entry.path == path)
-                assembler.add(std::move(record), name);
-        });
-    }
-    assembler.flush(name);
-    return found;
 }
 
 } // namespace pgvigil

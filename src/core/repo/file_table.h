@@ -67,15 +67,23 @@ class FileTableWriter {
 
 class FileTableReader {
   public:
-    // `fetch(name, range)` returns bytes of files/<id>/<name>; the whole object without a range.
+    // `fetch(name, range)` returns bytes of files/<id>/<name>; the whole object, checked as far as the caller can,
+    // without a range.
     using Fetch = std::function<Bytes(const std::string &name, std::optional<ByteRange> range)>;
-    explicit FileTableReader(Fetch fetch);
+    // `prefix`: of the names in messages. `objects`: what the commit document says of the table; parts that are read
+    // in several ranges are checked against it.
+    explicit FileTableReader(Fetch fetch, std::string prefix = "", std::vector<StoredObject> objects = {});
+    FileTableReader(FileTableReader &&) noexcept;
     ~FileTableReader();
 
-    // Every entry in order, reading part after part; memory stays bounded by one part and the largest entry. Throws
-    // kCorrupt naming the object for anything a writer would not write, unsafe paths included.
+    // At most so many bytes of a part are held at a time, one frame at least; whole parts by default.
+    void limit_read(size_t bytes);
+    // The next entry in order; nullopt behind the last one. Memory stays bounded by one read and the largest entry.
+    // Throws kCorrupt naming the object for anything a writer would not write, unsafe paths included.
+    [[nodiscard]] std::optional<FileEntry> next();
+    // Every entry that next() has not returned yet.
     void for_each(const std::function<void(FileEntry &&entry)> &visit);
-    // One entry with two small reads; nullopt when the table has no such path.
+    // One entry with two small reads; nullopt when the table has no such path. Does not move next().
     [[nodiscard]] std::optional<FileEntry> find(std::string_view path);
 
   private:

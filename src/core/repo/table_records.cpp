@@ -3,6 +3,7 @@
 #include "base/error.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <limits>
 
 namespace pgvigil::table {
@@ -88,6 +89,12 @@ void read_extents(ByteReader &in, FileEntry &entry, std::string_view what) {
 }
 
 } // namespace
+
+std::string part_name(uint32_t number) {
+    char text[16];
+    std::snprintf(text, sizeof text, "%06u", number);
+    return text;
+}
 
 bool is_safe_path(std::string_view path) noexcept {
     if (path.empty() || path.size() > kMaxPathBytes || path.find('\0') != std::string_view::npos)

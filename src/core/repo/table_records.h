@@ -12,6 +12,9 @@
 
 namespace pgvigil::table {
 
+inline constexpr std::string_view kIndexName = "index";
+[[nodiscard]] std::string part_name(uint32_t number); // below files/<id>/
+
 // A record holds at most this many extents; a file with more continues in further records of the same path.
 inline constexpr size_t kMaxRecordExtents = 4096;
 // At most: an offset of 10 bytes, seven varints of 5, two hashes.
