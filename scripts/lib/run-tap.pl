@@ -15,7 +15,7 @@ my $harness = TAP::Harness->new({
     verbosity => 0,
     merge     => 0,
     # A hanging file must not hang the run; INT lets the file stop its servers.
-    exec      => ['timeout', '-s', 'INT', '-k', '20', '900', $^X, map { "-I$_" } split /:/, $libraries],
+    exec      => ['timeout', '-s', 'INT', '-k', '20', $ENV{PGVIGIL_TAP_TIMEOUT} || '900', $^X, map { "-I$_" } split /:/, $libraries],
 });
 my $aggregate = $harness->runtests(@files);
 
