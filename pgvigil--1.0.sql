@@ -8,7 +8,7 @@ CREATE FUNCTION pgv_backup_now(
 RETURNS text
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION pgv_backup_now(text, jsonb, boolean, boolean) IS
-    'makes a backup and returns its id; kind is auto or full';
+    'makes a backup and returns its id; kind is auto, full or incremental';
 
 CREATE FUNCTION pgv_cancel_backup()
 RETURNS boolean
@@ -121,6 +121,8 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 
 CREATE FUNCTION pgv_read_progress(
     OUT backup_id text,
+    OUT kind text,
+    OUT parent text,
     OUT phase text,
     OUT pid integer,
     OUT requested_by text,

@@ -7,6 +7,7 @@
 #include "server/progress.h"
 #include "server/standby_wal.h"
 #include "server/waiting.h"
+#include "server/wal_summaries.h"
 
 #include "base/time.h"
 
@@ -33,9 +34,25 @@ BackupSource source_for(const BackupMode &mode, const ServerFacts &facts, const 
     return source;
 }
 
+// The WAL between the parent's start and this backup's. A standby's may begin earlier: then none is.
+std::vector<WalRange> changed_ranges(const CommitDocument &parent, const BackupMode &mode) {
+    if (parent.start_lsn >= mode.start())
+        return {};
+    return wal_ranges_between(parent.start_lsn, parent.start_timeline, mode.start(), mode.start_timeline());
+}
+
+void say_what_begins(const std::string &id, const BackupChoice &choice) {
+    const std::string kind = choice.full() ? "full" : "incremental on " + choice.parent().id;
+    const char *name = id.c_str();
+    const char *what = kind.c_str();
+    const char *why = choice.decision().reason.c_str();
+    pg_section(
+        [=]() noexcept { ereport(LOG, (errmsg("pgvigil backup %s starts: %s", name, what), errdetail("%s", why))); });
+}
+
 } // namespace
 
-BackupJob::BackupJob(BackupOrder order, BackupProgress &progress, std::function<void(const std::string &id)> named)
+BackupJob::BackupJob(BackupOrder order, BackupProgress &progress, std::function<void(const BackupName &name)> named)
     : order_(std::move(order)), progress_(progress), named_(std::move(named)), settings_(current_settings()),
       facts_(server_facts()) {}
 
@@ -56,17 +73,18 @@ BackupResult BackupJob::run() {
     // Read once before the copy as well: what is wrong with it is said before anything is stored.
     control_file_ = read_control_file();
 
+    choose();
     // Before the checkpoint, which may take minutes: whoever asked for the backup wants to know its id.
     begin();
 
     progress_.phase = BackupPhase::kCheckpoint;
     report_progress(progress_);
     BackupMode mode("pgvigil " + iso_time_ms(started_ms_), order_.fast);
+    look_for_changes(mode);
     copy(mode);
     // The last file of the data directory that is read: on a standby it says where the copy becomes consistent.
     control_file_ = read_control_file();
-    mode.stop();
-    stopped_ms_ = unix_time_ms();
+    stop(mode);
     wait_for_wal(mode);
 
     progress_.phase = BackupPhase::kCommitting;
@@ -78,6 +96,7 @@ BackupResult BackupJob::run() {
     progress_.phase = BackupPhase::kDone;
     report_progress(progress_);
     result.id = id_;
+    result.parent = choice_->full() ? "" : choice_->parent().id;
     result.start = mode.start();
     result.damage = backup_->damage();
     return result;
@@ -89,15 +108,21 @@ void BackupJob::open() {
     claim_ = std::make_unique<Claim>(settle_role_now(settings_).value());
 }
 
+void BackupJob::choose() {
+    choice_ = std::make_unique<BackupChoice>(WantedKind::kFull, settings_, facts_, claim_->repositories, control_file_,
+                                             [this] { return tick(); });
+}
+
 void BackupJob::begin() {
     BackupOptions options;
     options.compression = settings_.compression;
     options.threads = settings_.backup_threads;
     options.max_rate = settings_.max_rate;
     options.epoch = claim_->epoch;
-    backup_ = std::make_unique<BackupWriter>(claim_->repositories, options, progress_, process_log());
+    backup_ = std::make_unique<BackupWriter>(choice_->repositories(), options, progress_, process_log());
 
     AttemptDocument attempt;
+    attempt.parents = choice_->decision().parents;
     attempt.system_identifier = facts_.system_identifier;
     const WalPosition before = earliest_backup_start(control_file_);
     attempt.timeline = before.timeline;
@@ -106,14 +131,41 @@ void BackupJob::begin() {
     attempt.instance = claim_->instance;
     attempt.host = facts_.host;
     attempt.started_ms = started_ms_;
-    id_ = in_background([&](const CancelToken &cancel) { return backup_->begin(attempt, true, cancel); });
-    named_(id_);
+    id_ = in_background([&](const CancelToken &cancel) { return backup_->begin(attempt, choice_->full(), cancel); });
+    named_({id_, choice_->full() ? "" : choice_->parent().id, choice_->decision().reason});
+    say_what_begins(id_, *choice_);
+}
+
+void BackupJob::look_for_changes(const BackupMode &mode) {
+    if (choice_->full() || choice_->decision().method != ChangeMethod::kSummaries)
+        return;
+    WalSummaries summaries = await_wal_summaries(changed_ranges(choice_->parent(), mode), [this] { return tick(); });
+    if (summaries.problem.empty()) {
+        summaries_ = std::move(summaries.paths);
+        return;
+    }
+    choice_->do_without_summaries(summaries.problem);
+    if (choice_->full())
+        begin();
+    else
+        say_what_begins(id_, *choice_);
 }
 
 void BackupJob::copy(const BackupMode &mode) {
     progress_.phase = BackupPhase::kEstimating;
     source_ = source_for(mode, facts_, control_file_);
     in_background([&](const CancelToken &cancel) { backup_->copy(source_, cancel); }, [this] { return tick(); });
+}
+
+void BackupJob::stop(BackupMode &mode) {
+    mode.stop();
+    stopped_ms_ = unix_time_ms();
+    // Blocks of the parent may be as new as its end: the copy is consistent only from there on.
+    if (!choice_->full() && mode.stop_position() < choice_->parent().stop_lsn)
+        throw Error(ErrorCode::kConflict, "the backup would end before its parent")
+            .detail("It ends at " + to_string(mode.stop_position()) + ", backup " + choice_->parent().id + " at " +
+                    to_string(choice_->parent().stop_lsn) + ".")
+            .hint("Wait until the standby has replayed more, or make a full backup.");
 }
 
 void BackupJob::wait_for_wal(const BackupMode &mode) {

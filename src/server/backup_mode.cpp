@@ -62,17 +62,38 @@ std::string BackupMode::tablespace_map() const {
     return {run_.tablespace_map->data, static_cast<size_t>(run_.tablespace_map->len)};
 }
 
-WalPosition earliest_backup_start(const Bytes &control_file) {
+namespace {
+
+ControlFileData parse_control_file(const Bytes &control_file) {
     ControlFileData control;
     memcpy(&control, control_file.data(), sizeof control);
-    WalPosition position{control.checkPointCopy.ThisTimeLineID, Lsn{control.checkPointCopy.redo}};
+    return control;
+}
+
+// The end of WAL, where this server writes it; otherwise what `position` is.
+void take_end_of_wal(WalPosition &position) {
     pg_section([&position]() noexcept {
-        // A standby's backup begins at its newest restart point; a primary makes a checkpoint that begins later.
         if (RecoveryInProgress())
             return;
         position.lsn = Lsn{GetXLogInsertRecPtr()};
         position.timeline = GetWALInsertionTimeLine();
     });
+}
+
+} // namespace
+
+WalPosition earliest_backup_start(const Bytes &control_file) {
+    // A standby's backup begins at its newest restart point; a primary makes a checkpoint that begins later.
+    const ControlFileData control = parse_control_file(control_file);
+    WalPosition position{control.checkPointCopy.ThisTimeLineID, Lsn{control.checkPointCopy.redo}};
+    take_end_of_wal(position);
+    return position;
+}
+
+WalPosition earliest_backup_stop(const Bytes &control_file) {
+    const ControlFileData control = parse_control_file(control_file);
+    WalPosition position{control.minRecoveryPointTLI, Lsn{control.minRecoveryPoint}};
+    take_end_of_wal(position);
     return position;
 }
 
@@ -110,9 +131,7 @@ Bytes read_control_file() {
 }
 
 uint32_t checksum_version_of(const Bytes &control_file) {
-    ControlFileData control;
-    memcpy(&control, control_file.data(), sizeof control);
-    return control.data_checksum_version;
+    return parse_control_file(control_file).data_checksum_version;
 }
 
 } // namespace pgvigil

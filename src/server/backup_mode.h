@@ -51,6 +51,10 @@ struct WalPosition {
 // that `control_file` names.
 [[nodiscard]] WalPosition earliest_backup_start(const Bytes &control_file);
 
+// A position that a backup started from now on ends at or after: the end of WAL, or, on a standby, its minimum recovery
+// point.
+[[nodiscard]] WalPosition earliest_backup_stop(const Bytes &control_file);
+
 // pg_control as it stands on disk, not while it is being written, its CRC checked.
 [[nodiscard]] Bytes read_control_file();
 // What `control_file` says about page checksums; 0 = off.

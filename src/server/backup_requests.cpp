@@ -87,6 +87,7 @@ BackupTicket::BackupTicket(const BackupRequest &request) {
     const char *annotations = request.annotations.c_str();
     const bool fast = request.fast;
     const bool automatic = request.automatic;
+    const WantedKind kind = request.kind;
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
         chosen = choose_slot(shared);
         if (chosen < 0) {
@@ -97,6 +98,7 @@ BackupTicket::BackupTicket(const BackupRequest &request) {
         }
         auto *slot = new (&shared.slots[chosen]) BackupSlot{};
         slot->state = BackupState::kRequested;
+        slot->wanted = kind;
         slot->fast = fast;
         slot->automatic = automatic;
         slot->awaited = !automatic;
@@ -136,6 +138,7 @@ BackupReport BackupTicket::look() {
             Error(ErrorCode::kInternal, "the backup worker ended without a result").hint("The server log says why."));
     BackupReport report;
     char id[sizeof(BackupSlot::id)] = "";
+    char reason[sizeof(BackupSlot::reason)] = "";
     const unsigned slot_number = slot_;
     const uint64_t number = request_;
     BackupReport *const target = &report;
@@ -148,8 +151,10 @@ BackupReport BackupTicket::look() {
         target->error = slot.error;
         target->bad_pages = slot.progress.bad_pages.load();
         set_text(id, slot.id);
+        set_text(reason, slot.reason);
     });
     report.id = id;
+    report.reason = reason;
     return report;
 }
 

@@ -4,12 +4,15 @@
 
 #include "server/shared_state.h"
 
+#include "plan/backup_kind.h"
+
 #include <cstdint>
 #include <string>
 
 namespace pgvigil {
 
 struct BackupRequest {
+    WantedKind kind = WantedKind::kAuto;
     bool fast = true;
     bool automatic = false; // asked for by pgvigil itself; nobody waits
     std::string role;
@@ -21,6 +24,7 @@ struct BackupReport {
     bool known = false;
     BackupState state = BackupState::kFree;
     std::string id;
+    std::string reason; // why it is full or incremental
     ErrorReport error;
     uint64_t bad_pages = 0;
 };

@@ -11,6 +11,8 @@
 
 #include "base/json.h"
 
+#include <fmt/format.h>
+
 namespace pgvigil {
 
 namespace {
@@ -53,22 +55,29 @@ BackupOrder read_order() {
     std::string annotations(kAnnotationBytes, '\0');
     char *target = annotations.data();
     bool fast = true;
+    WantedKind kind = WantedKind::kAuto;
     with_lock(LW_SHARED, [&](SharedState & /*shared*/) noexcept {
         strlcpy(target, own_slot->annotations, kAnnotationBytes);
         fast = own_slot->fast;
+        kind = own_slot->wanted;
     });
     annotations.resize(strlen(annotations.c_str()));
     order.fast = fast;
+    order.kind = kind;
     const Json object = parse_json(annotations, "annotations");
     for (const auto &[name, value] : object.items())
         order.annotations[name] = value.dump();
     return order;
 }
 
-void publish_id(const std::string &id) {
-    const char *text = id.c_str();
+void publish_name(const BackupName &name) {
+    const char *id = name.id.c_str();
+    const char *parent = name.parent.c_str();
+    const char *reason = name.reason.c_str();
     with_lock(LW_EXCLUSIVE, [=](SharedState &shared) noexcept {
-        set_text(own_slot->id, text);
+        set_text(own_slot->id, id);
+        set_text(own_slot->parent, parent);
+        set_text(own_slot->reason, reason);
         ConditionVariableBroadcast(&shared.backup_changed);
     });
 }
@@ -109,6 +118,16 @@ void log_damage(const BackupResult &result) {
     });
 }
 
+void log_end(const BackupResult &result) {
+    const BackupProgress &progress = own_slot->progress;
+    const std::string text = fmt::format(
+        "pgvigil backup {} is complete: {}, {} blocks changed, {} bytes read, {} new, {} stored, {} reused", result.id,
+        result.parent.empty() ? "full" : "incremental on " + result.parent, result.totals.changed_blocks,
+        progress.bytes_done.load(), result.totals.new_bytes, progress.bytes_stored.load(), result.totals.reused_bytes);
+    const char *message = text.c_str();
+    pg_section([=]() noexcept { ereport(LOG, (errmsg("%s", message))); });
+}
+
 void run_backup() {
     with_lock(LW_EXCLUSIVE, [](SharedState & /*shared*/) noexcept {
         own_slot->state = BackupState::kRunning;
@@ -118,17 +137,14 @@ void run_backup() {
     if (own_slot->cancel.load())
         throw Error(ErrorCode::kCancelled, "the backup was cancelled");
     start_progress();
-    BackupJob job(read_order(), own_slot->progress, publish_id);
+    BackupJob job(read_order(), own_slot->progress, publish_name);
     const BackupResult result = job.run();
     process_log().flush();
     log_damage(result);
-    drop_gaps_before(DataDir, result.start, static_cast<uint64_t>(wal_segment_size));
-    const char *id = result.id.c_str();
-    const auto bytes = static_cast<unsigned long long>(own_slot->progress.bytes_done.load());
-    const auto stored = static_cast<unsigned long long>(own_slot->progress.bytes_stored.load());
-    pg_section([=]() noexcept {
-        ereport(LOG, (errmsg("pgvigil backup %s is complete: %llu bytes read, %llu bytes stored", id, bytes, stored)));
-    });
+    // An incremental would leave the gap where it is: between its parent and itself.
+    if (result.parent.empty())
+        drop_gaps_before(DataDir, result.start, static_cast<uint64_t>(wal_segment_size));
+    log_end(result);
 }
 
 // A cancel arrives as PostgreSQL's own "canceling statement" or as the core's: both mean the same here.

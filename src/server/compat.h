@@ -17,6 +17,10 @@ extern "C" {
 // 18 moved the process signal flags of SIGHUP and SIGTERM's companions; 19 no longer includes them by other headers.
 #include "utils/wait_event.h"
 #endif
+#if PG_VERSION_NUM >= 170000
+// 17 brought WAL summaries.
+#include "postmaster/walsummarizer.h"
+#endif
 #include "replication/message.h"
 }
 
@@ -98,6 +102,34 @@ inline char *backup_stop(BackupRun *run) {
 #else
     run->stop = do_pg_backup_stop(run->label->data, false, &run->stop_timeline);
     return run->label->data;
+#endif
+}
+
+inline constexpr bool kHasWalSummaries = PG_VERSION_NUM >= 170000;
+
+struct SummarizerState {
+    bool on;
+    XLogRecPtr summarized; // on disk
+    XLogRecPtr pending;    // read, though perhaps not written yet
+};
+
+inline SummarizerState summarizer_state() {
+    SummarizerState state = {false, InvalidXLogRecPtr, InvalidXLogRecPtr};
+#if PG_VERSION_NUM >= 170000
+    TimeLineID timeline = 0;
+    int pid = 0;
+    state.on = summarize_wal;
+    GetWalSummarizerState(&timeline, &state.summarized, &state.pending, &pid);
+#endif
+    return state;
+}
+
+// 18 gave the function that wakes the summarizer another name.
+inline void wake_summarizer() {
+#if PG_VERSION_NUM >= 180000
+    WakeupWalSummarizer();
+#elif PG_VERSION_NUM >= 170000
+    SetWalSummarizerLatch();
 #endif
 }
 

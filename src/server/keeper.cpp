@@ -212,6 +212,7 @@ void Keeper::start_due_backup() {
     if (ticket_ || !full_is_due())
         return;
     BackupRequest request;
+    request.kind = WantedKind::kFull;
     request.automatic = true;
     request.role = "pgvigil";
     request.annotations =

@@ -35,7 +35,9 @@ int retention_daily = 0;
 int retention_weekly = 0;
 int retention_monthly = 0;
 int retention_yearly = 0;
+int longest_chain = 50;
 bool first_backup = true;
+bool hashes = true;
 
 // Runs `parse`, which throws an Error for text that means nothing, and hands its words to the GUC machinery. Nothing is
 // raised: these hooks run in the postmaster as well.
@@ -171,6 +173,11 @@ void define_backups() {
                MAX_KILOBYTES, GUC_UNIT_KB);
     define_int("pgvigil.backup_wal_timeout", "How long a finished copy waits for its WAL to reach the repositories.",
                "When this time has passed the backup fails.", &wal_timeout_s, 600, 1, 86400, GUC_UNIT_S);
+    define_int("pgvigil.chain_max", "Incremental backups in a row before the next one is full.", "0 sets no limit.",
+               &longest_chain, 50, 0, 10000, 0);
+    DefineCustomBoolVariable("pgvigil.block_hashes", "Stores a hash of every block with a backup.",
+                             "By them a later incremental backup finds what changed where there are no WAL summaries.",
+                             &hashes, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
     DefineCustomBoolVariable("pgvigil.auto_first_backup",
                              "Makes a full backup as soon as the repository has none of this cluster.", nullptr,
                              &first_backup, true, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
@@ -225,6 +232,8 @@ Settings current_settings() {
     settings.archive_look_ahead = static_cast<unsigned>(look_ahead);
     settings.backup_threads = static_cast<unsigned>(threads);
     settings.max_rate = static_cast<uint64_t>(max_rate_kb) * 1024;
+    settings.chain_max = static_cast<unsigned>(longest_chain);
+    settings.block_hashes = hashes;
     settings.required = parse_required(required_repositories);
     settings.queue_max = static_cast<uint64_t>(queue_max_mb) * 1024 * 1024;
     settings.retention = current_retention();

@@ -22,7 +22,9 @@ struct Settings {
     Compression compression;
     unsigned archive_look_ahead = 8;
     unsigned backup_threads = 2;
-    uint64_t max_rate = 0;  // bytes a second; 0 = no limit
+    uint64_t max_rate = 0;   // bytes a second; 0 = no limit
+    unsigned chain_max = 50; // incremental backups in a row; 0 = no limit
+    bool block_hashes = true;
     unsigned required = 0;  // repositories; 0 = all
     uint64_t queue_max = 0; // bytes; 0 = off
     RetentionRules retention;

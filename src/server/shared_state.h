@@ -5,6 +5,7 @@
 
 #include "server/pg.h"
 
+#include "plan/backup_kind.h"
 #include "server/boundary.h"
 #include "server/settings.h"
 #include "transfer/backup_writer.h"
@@ -16,6 +17,7 @@ namespace pgvigil {
 inline constexpr size_t kUrlBytes = 512;
 inline constexpr size_t kTextBytes = 768;
 inline constexpr size_t kAnnotationBytes = 4096;
+inline constexpr size_t kReasonBytes = 256; // why a backup is full or incremental
 inline constexpr unsigned kBackupSlots = 4;
 
 struct SharedArchiver {
@@ -112,6 +114,7 @@ enum class BackupState : uint8_t { kFree, kRequested, kRunning, kDone, kFailed }
 
 struct BackupSlot {
     BackupState state;
+    WantedKind wanted;
     bool fast;
     bool automatic;
     bool awaited; // a session waits for the end and frees the slot
@@ -123,6 +126,8 @@ struct BackupSlot {
     char role[NAMEDATALEN];
     char annotations[kAnnotationBytes]; // JSON
     char id[40];
+    char parent[40]; // of an incremental; empty for a full one
+    char reason[kReasonBytes];
     std::atomic<bool> cancel;
     ErrorReport error;
     BackupProgress progress;

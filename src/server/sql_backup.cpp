@@ -23,14 +23,11 @@ void cancel_awaited(int /*code*/, Datum /*argument*/) {
     awaited_request = 0;
 }
 
-void check_kind(const std::string &kind) {
-    if (kind == "auto" || kind == "full")
-        return;
-    if (kind == "incremental")
-        throw Error(ErrorCode::kUnsupported, "incremental backups are not available in this version of pgvigil")
-            .hint("Use the kind \"full\", or \"auto\".");
-    throw Error(ErrorCode::kInvalidArgument, "\"" + kind + "\" is not a kind of backup")
-        .detail("Expected \"auto\" or \"full\".");
+WantedKind kind_argument(const std::string &text) {
+    if (const auto kind = parse_wanted_kind(text))
+        return *kind;
+    throw Error(ErrorCode::kInvalidArgument, "\"" + text + "\" is not a kind of backup")
+        .detail("Expected \"auto\", \"full\" or \"incremental\".");
 }
 
 std::string annotations_argument(FunctionCallInfo fcinfo, int number) {
@@ -53,13 +50,24 @@ std::string current_role() {
     return name == nullptr ? "" : name;
 }
 
+void notice_full(const BackupReport &report) {
+    const char *id = report.id.c_str();
+    const char *reason = report.reason.c_str();
+    pg_section([=]() noexcept {
+        ereport(NOTICE,
+                (errmsg("backup %s is full, although an incremental one was asked for", id), errdetail("%s", reason)));
+    });
+}
+
 // Returns the backup's id: when it is complete, or, without `wait`, as soon as it has one.
-std::string wait_for_backup(BackupTicket &ticket, bool wait) {
+std::string wait_for_backup(BackupTicket &ticket, bool wait, WantedKind wanted) {
     for (;;) {
         const BackupReport report = ticket.look();
         if (report.state == BackupState::kFailed)
             throw report.error;
         if (report.state == BackupState::kDone || (!wait && !report.id.empty())) {
+            if (wanted == WantedKind::kIncremental && report.id.ends_with('F'))
+                notice_full(report);
             if (report.bad_pages != 0) {
                 const char *id = report.id.c_str();
                 const auto pages = static_cast<unsigned long long>(report.bad_pages);
@@ -76,11 +84,11 @@ std::string wait_for_backup(BackupTicket &ticket, bool wait) {
 }
 
 std::string backup_now(FunctionCallInfo fcinfo) {
-    check_kind(text_argument(fcinfo, 0, "kind"));
+    BackupRequest request;
+    request.kind = kind_argument(text_argument(fcinfo, 0, "kind"));
     require_argument(fcinfo, 1, "annotations");
     require_argument(fcinfo, 2, "wait");
     require_argument(fcinfo, 3, "fast");
-    BackupRequest request;
     request.annotations = annotations_argument(fcinfo, 1);
     const bool wait = PG_GETARG_BOOL(2);
     request.fast = PG_GETARG_BOOL(3);
@@ -96,7 +104,7 @@ std::string backup_now(FunctionCallInfo fcinfo) {
     BackupTicket ticket(request);
     awaited_request = ticket.request();
     try {
-        const std::string id = wait_for_backup(ticket, wait);
+        const std::string id = wait_for_backup(ticket, wait, request.kind);
         awaited_request = 0;
         ticket.leave();
         return id;

@@ -175,7 +175,7 @@ Rows archiver_rows() {
     }};
 }
 
-Row progress_row(const BackupSlot &slot, const char *id, const char *role) {
+Row progress_row(const BackupSlot &slot, const char *id, const char *parent, const char *role) {
     const BackupProgress &progress = slot.progress;
     const uint64_t total = progress.bytes_total.load();
     const uint64_t done = progress.bytes_done.load();
@@ -183,6 +183,8 @@ Row progress_row(const BackupSlot &slot, const char *id, const char *role) {
         total == 0 ? 0 : std::min(100.0, 100 * static_cast<double>(done) / static_cast<double>(total));
     return {
         cell(id),
+        *id == '\0' ? std::nullopt : cell(*parent == '\0' ? "full" : "incremental"),
+        cell(parent),
         cell(phase_name(progress.phase.load())),
         slot.worker_pid == 0 ? std::nullopt : cell(slot.worker_pid),
         cell(role),
@@ -207,14 +209,16 @@ Rows progress_rows() {
     for (const BackupSlot &slot : shared.slots) {
         bool live = false;
         char id[sizeof slot.id] = "";
+        char parent[sizeof slot.parent] = "";
         char role[sizeof slot.role] = "";
         with_lock(LW_SHARED, [&](SharedState & /*state*/) noexcept {
             live = slot.state == BackupState::kRequested || slot.state == BackupState::kRunning;
             set_text(id, slot.id);
+            set_text(parent, slot.parent);
             set_text(role, slot.role);
         });
         if (live)
-            rows.push_back(progress_row(slot, id, role));
+            rows.push_back(progress_row(slot, id, parent, role));
     }
     return rows;
 }
