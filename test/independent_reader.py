@@ -2,7 +2,7 @@
 """Reads a repository by docs/repository-format.md alone: nothing here is shared with the program.
 
 usage: independent_reader.py check ROOT                  every object, every checksum; prints what there is as JSON
-       independent_reader.py restore ROOT ID DIRECTORY   writes a full backup's files into an empty directory
+       independent_reader.py restore ROOT ID DIRECTORY   writes a backup's files into an empty directory
        independent_reader.py wal ROOT KEY                writes a WAL file's plain bytes to standard output
 """
 import ctypes
@@ -233,22 +233,56 @@ def text(value):
     return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value.encode()
 
 
-def content(repository, packs, entry, cache):
-    """A file's bytes."""
-    _, _, _, size, _, inherit, extents = entry
-    need(inherit == 0, "incremental backups are not read here")
-    out = bytearray(size)
-    for offset, plain, pack, at, start, frame_length, digest in extents:
+class Chain:
+    """A backup and those it inherits from, the newest first."""
+
+    def __init__(self, repository, cluster, backup):
+        self.repository, self.cache = repository, {}
+        self.commits = [json.loads(repository.document(f"{cluster}/commits/{backup}.json"))]
+        for parent in self.commits[0]["parents"]:
+            key = f"{cluster}/commits/{parent}.json"
+            need(hashlib.sha256(repository.read(key)).hexdigest() == self.commits[0]["parent_commit_digests"][parent],
+                 f"{key}: not the parent of {backup}")
+            self.commits.append(json.loads(repository.document(key)))
+        self.packs = [pack_keys(cluster, commit) for commit in self.commits]
+        self.tables = [{entry[0]: entry for entry in repository.table(f"{cluster}/files/{commit['id']}/")}
+                       for commit in self.commits]
+
+    def entries(self):
+        return self.tables[0].values()
+
+    def content(self, path):
+        """A file's bytes: what an extent of the oldest backup has, unless a newer one says otherwise."""
+        size = limit = self.tables[0][path][3]
+        layers = []
+        for packs, table in zip(self.packs, self.tables):
+            if limit == 0 or path not in table or table[path][1] != 1:
+                break
+            _, _, _, length, _, inherit, extents = table[path]
+            limit = min(limit, length)
+            layers.append((limit, packs, extents))
+            limit = min(limit, inherit * self.commits[0]["block_size"])
+        need(limit == 0 or len(layers) < len(self.tables), f"{path}: a full backup inherits")
+        out = bytearray(size)
+        for limit, packs, extents in reversed(layers):
+            for extent in extents:
+                offset, plain = extent[0], extent[1]
+                end = min(offset + plain, limit)
+                if offset < end:
+                    out[offset:end] = self.extent(packs, extent)[:end - offset]
+        return bytes(out)
+
+    def extent(self, packs, extent):
+        _, plain, pack, at, start, frame_length, digest = extent
         key = packs[pack]
-        if key not in cache:
-            cache.clear()
-            cache[key] = repository.read(key)
-        body = frame(cache[key], at, key)[3]
+        if key not in self.cache:
+            self.cache.clear()
+            self.cache[key] = self.repository.read(key)
+        body = frame(self.cache[key], at, key)[3]
         need(len(body) == frame_length and start + plain <= frame_length, f"{key}: frame at {at}")
         body = body[start:start + plain]
         need(digest in (None, hash128(body)), f"{key}: extent at {at}")
-        out[offset:offset + plain] = body
-    return bytes(out)
+        return body
 
 
 def clusters(repository):
@@ -274,7 +308,7 @@ def check(root):
         for key in keys(repository, f"{cluster}/commits"):
             commit = json.loads(repository.document(key))
             backup = commit["id"]
-            packs, cache = pack_keys(cluster, commit), {}
+            packs = pack_keys(cluster, commit)
             stored = list(zip(packs.values(), commit["packs"]))
             stored += [(f"{cluster}/files/{backup}/{item['name']}", item) for item in commit["table"]]
             for key, item in stored:
@@ -283,9 +317,10 @@ def check(root):
                      f"{key}: not what was committed")
             for key in packs.values():
                 repository.pack(key)
+            chain = Chain(repository, cluster, backup)
             backups[backup] = {
-                entry[0].decode(errors="backslashreplace"): hashlib.sha256(content(repository, packs, entry, cache)).hexdigest()
-                for entry in repository.table(f"{cluster}/files/{backup}/") if entry[1] == 1}
+                entry[0].decode(errors="backslashreplace"): hashlib.sha256(chain.content(entry[0])).hexdigest()
+                for entry in chain.entries() if entry[1] == 1}
         result[cluster] = {"wal": wal, "backups": backups}
     print(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=True))
 
@@ -295,16 +330,16 @@ def restore(root, backup, target):
     need(not os.listdir(target), f"{target} is not empty")
     [cluster] = [name for name in clusters(repository)
                  if os.path.exists(os.path.join(root, name, "commits", backup + ".json"))]
-    commit = json.loads(repository.document(f"{cluster}/commits/{backup}.json"))
-    packs, cache = pack_keys(cluster, commit), {}
-    for entry in repository.table(f"{cluster}/files/{backup}/"):
+    chain = Chain(repository, cluster, backup)
+    commit = chain.commits[0]
+    for entry in chain.entries():
         path = os.path.join(os.fsencode(target), entry[0])
         if entry[1] == 2:
             os.makedirs(path, mode=0o700, exist_ok=True)
             continue
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, entry[2] & 0o640), "wb") as file:
-            file.write(content(repository, packs, entry, cache))
+            file.write(chain.content(entry[0]))
     for name, data in (("backup_label", text(commit["backup_label"])),
                        ("tablespace_map", text(commit["tablespace_map"])),
                        ("global/pg_control", bytes.fromhex(commit["control_file"]))):

@@ -34,6 +34,8 @@ constexpr const char *kExamples = R"(Examples:
         --target-action promote
   As a standby:
     pgvigil restore --repository file:///backup/pg -D /srv/standby --standby
+  Over the data directory of the stopped server, writing only what differs:
+    pgvigil restore --repository file:///backup/pg -D /srv/pg --delta
   What would be done:
     pgvigil restore --repository file:///backup/pg -D /srv/pg --dry-run
 The restored server writes nothing into the repository until it takes over: --take-over REASON, or pgv_take_over().)";
@@ -50,6 +52,7 @@ struct Options {
     bool standby = false;
     bool dry_run = false;
     bool no_sync = false;
+    bool delta = false;
 };
 
 std::string absolute_path(const char *option, const std::string &text) {
@@ -105,6 +108,7 @@ RestoreOptions restore_options(const Options &options, const Planned &planned, u
                       ? default_threads()
                       : static_cast<unsigned>(parse_number("--threads", options.threads, 1, kMaxThreads));
     out.sync = !options.no_sync;
+    out.delta = options.delta;
     if (!options.take_over.empty())
         out.take_over = options.take_over;
     RecoverySettings &settings = out.settings;
@@ -202,8 +206,10 @@ class Reporter {
         const uint64_t done = progress_.bytes_done;
         const uint64_t total = std::max<uint64_t>(1, progress_.bytes_total);
         const double seconds = std::chrono::duration<double>(Clock::now() - started_).count();
-        return fmt::format("{:3} %  {} of {}, {} of {} files, {:.0f} MB/s", std::min<uint64_t>(100, done * 100 / total),
-                           pretty_bytes(done), pretty_bytes(total), progress_.files_done.load(),
+        const uint64_t kept = progress_.bytes_kept;
+        return fmt::format("{:3} %  {} of {}{}, {} of {} files, {:.0f} MB/s",
+                           std::min<uint64_t>(100, done * 100 / total), pretty_bytes(done), pretty_bytes(total),
+                           kept > 0 ? fmt::format(" ({} kept)", pretty_bytes(kept)) : "", progress_.files_done.load(),
                            progress_.files_total.load(), static_cast<double>(done) / kMiBAsDouble / seconds);
     }
 
@@ -221,12 +227,19 @@ void print_done(const Options &options, const Planned &planned, const RestoreOpt
         out["directory"] = restore.data_directory;
         out["files"] = progress.files_done.load();
         out["bytes"] = progress.bytes_done.load();
+        out["kept_bytes"] = progress.bytes_kept.load();
+        out["fetched_bytes"] = progress.bytes_fetched.load();
+        out["removed_files"] = progress.files_removed.load();
         out["seconds"] = seconds;
         std::printf("%s\n", out.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
         return;
     }
     std::printf("restored backup %s into \"%s\": %s in %.1f s\n", planned.plan.backup.c_str(),
                 restore.data_directory.c_str(), pretty_bytes(progress.bytes_done).c_str(), seconds);
+    if (restore.delta)
+        std::printf("kept %s of what was there, fetched %s, removed %llu files\n",
+                    pretty_bytes(progress.bytes_kept).c_str(), pretty_bytes(progress.bytes_fetched).c_str(),
+                    static_cast<unsigned long long>(progress.files_removed));
     std::printf("start the server to recover%s: pg_ctl -D %s start\n",
                 options.standby ? " as a standby"
                 : planned.plan.target_setting.empty()
@@ -267,7 +280,8 @@ int run(const Options &options) {
     if (geteuid() == 0)
         log.emit(LogLevel::kWarning, "restoring as root",
                  "A server does not start on files of root: change their owner, or restore as the server's user.");
-    warn_of_little_space(restore, planned.plan, log);
+    if (!restore.delta)
+        warn_of_little_space(restore, planned.plan, log);
     RestoreProgress progress;
     const auto started = Clock::now();
     {
@@ -282,8 +296,11 @@ int run(const Options &options) {
 
 void add_restore_command(CLI::App &program, Action &action) {
     auto options = std::make_shared<Options>();
-    CLI::App *command = program.add_subcommand("restore", "Restore a cluster into an empty directory");
-    command->add_option("-D,--data-directory", options->directory, "Where to: an empty or new directory")
+    CLI::App *command =
+        program.add_subcommand("restore", "Restore a cluster into an empty directory, or over an earlier state");
+    command
+        ->add_option("-D,--data-directory", options->directory,
+                     "Where to: an empty or new directory; with --delta that of the stopped server")
         ->type_name("DIR")
         ->required();
     add_common_options(*command, options->common);
@@ -301,6 +318,9 @@ void add_restore_command(CLI::App &program, Action &action) {
                      "Let the restored server write into the repository from its first start on, in place of the "
                      "original")
         ->type_name("REASON");
+    command->add_flag("--delta", options->delta,
+                      "Keep what is the same in an existing, stopped data directory of this cluster; remove what the "
+                      "backup does not hold");
     command->add_flag("--dry-run", options->dry_run, "Only show the plan");
     command->add_flag("--no-sync", options->no_sync, "Do not wait until everything is durable; for tests");
     command->footer(kExamples);

@@ -40,26 +40,28 @@ void restore(const Options &options, const std::vector<std::shared_ptr<Repositor
     RestoreTree tree(options.directory, false);
     std::atomic<uint64_t> bytes{0};
     std::atomic<uint64_t> files{0};
-    RestoreFetcher::Events events{[&](uint64_t more) { bytes += more; }, [&](const RestoredFile &) { ++files; }};
+    RestoreFetcher::Events events{[&](uint64_t more, uint64_t) { bytes += more; },
+                                  [&](const RestoredFile &) { ++files; }};
     PackList packs;
-    packs.add(sources.layout(), sources.commit());
+    std::vector<FileTableReader> tables;
+    for (size_t member = 0; member < sources.chain().size(); ++member) {
+        packs.add(sources.layout(), sources.chain()[member]);
+        tables.emplace_back([&sources, &never, member](const std::string &name, std::optional<ByteRange> range) {
+            return sources.fetch_table(member, name, range, never);
+        });
+    }
+    ChainTable table(std::move(tables), sources.commit().block_size);
     RestoreFetcher fetcher(sources, packs, tree, options.threads, std::move(events), never);
     std::vector<ExtentRead> reads;
-    FileTableReader table([&](const std::string &name, std::optional<ByteRange> range) {
-        for (const StoredObject &part : sources.commit().table)
-            if (part.name == name)
-                return sources.fetch(sources.layout().files_prefix(options.backup) + name, part, range, never);
-        throw Error(ErrorCode::kCorrupt, "no table part " + name);
-    });
-    table.for_each([&](FileEntry &&entry) {
-        if (entry.kind == FileKind::kDirectory) {
-            tree.make_directory(entry.path);
-            return;
+    while (auto found = table.next()) {
+        if (found->entry.kind == FileKind::kDirectory) {
+            tree.make_directory(found->entry.path);
+            continue;
         }
-        const auto file = plan_file(std::move(entry), packs, reads);
+        const auto file = plan_file(std::move(*found), packs, reads);
         if (file->pieces.empty())
-            fetcher.add_empty(*file);
-    });
+            fetcher.add_complete(*file);
+    }
     fetcher.add(merge_reads(std::move(reads)));
     fetcher.finish();
     const double written = cost.seconds();

@@ -1,8 +1,8 @@
 // test/independent_reader.py, which shares nothing with this code, reads what this code writes: a backup, and WAL in
 // one object and in parts.
 
-#include "backup_support.h"
 #include "base/json.h"
+#include "chain_support.h"
 #include "repo/epochs.h"
 #include "storage/posix/posix_store.h"
 #include "wal_archiver_support.h"
@@ -140,6 +140,46 @@ TEST_F(IndependentReader, SeesDamage) {
     std::filesystem::permissions(pack, std::filesystem::perms::owner_all);
     std::ofstream(pack, std::ios::binary) << as_text(bytes);
     EXPECT_NE(run("check " + root(), false).find(id), std::string::npos);
+}
+
+// Incrementals: truncated, dropped, extended and bundled blocks.
+TEST_F(IndependentReader, ReadsChains) {
+    ChainHistory history(*stores[0]);
+    uint32_t state = 1;
+    const auto choose = [&state](uint32_t limit) {
+        state = state * 1664525 + 1013904223;
+        return (state >> 16) % limit;
+    };
+    for (int backup = 0; backup < 8; ++backup) {
+        for (int step = 0; step < 40; ++step) {
+            const std::string path = "base/5/" + std::to_string(choose(3));
+            const uint32_t block = choose(50);
+            switch (choose(8)) {
+            case 0:
+                history.truncate(path, block);
+                break;
+            case 1:
+                history.drop(path);
+                break;
+            case 2:
+                history.zero(path, block);
+                break;
+            default:
+                history.write(path, block);
+            }
+        }
+        CommitDocument document = facts();
+        document.system_identifier = kCluster;
+        history.back_up(backup == 0, document, choose);
+    }
+    const Json found = Json::parse(run("check " + root()));
+    const Json &backups = found.at(std::to_string(kCluster)).at("backups");
+    for (const auto &[id, files] : history.states()) {
+        EXPECT_EQ(backups.at(id).size(), files.size());
+        for (const auto &[path, blocks] : files)
+            EXPECT_EQ(backups.at(id).at(path).get<std::string>(), to_hex(sha256(ChainHistory::bytes_of(blocks))))
+                << id << " " << path;
+    }
 }
 
 } // namespace

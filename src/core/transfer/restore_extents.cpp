@@ -44,32 +44,49 @@ std::optional<uint32_t> PackList::find(size_t backup, uint32_t number) const noe
     return found != numbers.end() && found->first == number ? std::optional(found->second) : std::nullopt;
 }
 
-std::shared_ptr<RestoredFile> plan_file(FileEntry &&entry, const PackList &packs, std::vector<ExtentRead> &reads) {
+namespace {
+
+bool is_within(const ChainPiece &piece) {
+    const ExtentRef &extent = piece.extent;
+    return extent.frame_length <= kMaxExtentBytes && extent.plain_length <= extent.frame_length &&
+           extent.frame_offset <= extent.frame_length - extent.plain_length && piece.length > 0 &&
+           piece.length <= extent.plain_length && piece.extent_offset <= extent.plain_length - piece.length;
+}
+
+bool is_placed(const PackPlace &place, const std::optional<uint32_t> &pack, const PackList &packs) {
+    return pack && place.length >= kFrameHeaderBytes && uint64_t{place.offset} + place.length <= packs[*pack].size &&
+           place.length <= kMaxRangeBytes;
+}
+
+} // namespace
+
+std::shared_ptr<RestoredFile> plan_file(ChainEntry &&found, const PackList &packs, std::vector<ExtentRead> &reads) {
     auto file = std::make_shared<RestoredFile>();
-    file->size = entry.size;
-    file->mtime_ms = entry.mtime_ms;
-    file->missing = entry.extents.size();
-    file->pieces.reserve(entry.extents.size());
+    file->path = std::move(found.entry.path);
+    file->size = found.entry.size;
+    file->mtime_ms = found.entry.mtime_ms;
+    file->missing = found.pieces.size();
+    file->pieces.reserve(found.pieces.size());
     uint64_t end = 0;
-    for (const ExtentRef &extent : entry.extents) {
-        const auto pack = packs.find(0, extent.pack);
-        const bool placed = pack && extent.place.length >= kFrameHeaderBytes &&
-                            uint64_t{extent.place.offset} + extent.place.length <= packs[*pack].size &&
-                            extent.place.length <= kMaxRangeBytes;
-        const bool within = extent.frame_length <= kMaxExtentBytes && extent.plain_length <= extent.frame_length &&
-                            extent.frame_offset <= extent.frame_length - extent.plain_length;
-        if (!placed || !within || extent.plain_length == 0 || extent.offset < end || extent.offset > entry.size ||
-            extent.plain_length > entry.size - extent.offset)
+    for (const ChainPiece &piece : found.pieces) {
+        const ExtentRef &extent = piece.extent;
+        const auto pack = packs.find(piece.backup, extent.pack);
+        if (!is_placed(extent.place, pack, packs) || !is_within(piece) || piece.offset < end ||
+            piece.offset > file->size || piece.length > file->size - piece.offset)
             throw Error(ErrorCode::kCorrupt,
-                        fmt::format("the backup's table has a wrong extent for \"{}\"", entry.path))
-                .detail(fmt::format("{} bytes at {} of {}, from {} bytes at {} of pack {}.", extent.plain_length,
-                                    extent.offset, entry.size, extent.place.length, extent.place.offset, extent.pack));
-        end = extent.offset + extent.plain_length;
-        reads.push_back({file, static_cast<uint32_t>(file->pieces.size()), *pack, extent.place, extent.frame_offset,
-                         extent.frame_length, extent.hash});
-        file->pieces.push_back({extent.offset, extent.plain_length, 0});
+                        fmt::format("the backup's table has a wrong extent for \"{}\"", file->path))
+                .detail(fmt::format("{} bytes at {} of {}, from {} bytes at {} of pack {} of the backup {} before it.",
+                                    piece.length, piece.offset, file->size, extent.place.length, extent.place.offset,
+                                    extent.pack, piece.backup));
+        end = piece.offset + piece.length;
+        reads.push_back({file, static_cast<uint32_t>(file->pieces.size()), *pack, extent.place,
+                         extent.frame_offset + piece.extent_offset, extent.frame_length, extent.hash});
+        FilePiece &planned = file->pieces.emplace_back();
+        planned.offset = piece.offset;
+        planned.length = piece.length;
+        if (piece.whole_extent())
+            planned.hash = extent.own_hash;
     }
-    file->path = std::move(entry.path);
     return file;
 }
 

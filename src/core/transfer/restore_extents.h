@@ -3,7 +3,7 @@
 // Threading: values; a RestoredFile is shared by the workers that write its pieces.
 #pragma once
 
-#include "repo/file_table.h"
+#include "repo/chain_table.h"
 
 #include <atomic>
 #include <cstdint>
@@ -19,7 +19,10 @@ namespace pgvigil {
 struct FilePiece {
     uint64_t offset = 0; // bytes from the file's start
     uint32_t length = 0; // bytes
-    uint32_t crc32c = 0; // once written
+    uint32_t crc32c = 0; // once it is there
+    bool kept = false;   // it was there before (--delta)
+    // Of its bytes; unset for a part of an extent, whose table knows the hash of the whole only.
+    std::optional<ContentHash> hash;
 };
 
 struct RestoredFile {
@@ -73,8 +76,8 @@ struct RangeRead {
 inline constexpr uint64_t kMaxRangeBytes = 6 * kMiB;      // of one read, and what a worker holds
 inline constexpr uint64_t kMaxRangeGapBytes = 128 * kKiB; // read and thrown away rather than asked for separately
 
-// Checks an entry's extents against the packs and lists what to read; throws kCorrupt naming the path.
-[[nodiscard]] std::shared_ptr<RestoredFile> plan_file(FileEntry &&entry, const PackList &packs,
+// Checks an entry's pieces against the packs and lists what to read; throws kCorrupt naming the path.
+[[nodiscard]] std::shared_ptr<RestoredFile> plan_file(ChainEntry &&found, const PackList &packs,
                                                       std::vector<ExtentRead> &reads);
 [[nodiscard]] std::vector<RangeRead> merge_reads(std::vector<ExtentRead> &&reads);
 

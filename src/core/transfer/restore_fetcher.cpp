@@ -83,7 +83,7 @@ void RestoreFetcher::add(std::vector<RangeRead> &&ranges) {
     }
 }
 
-void RestoreFetcher::add_empty(RestoredFile &file) {
+void RestoreFetcher::add_complete(RestoredFile &file) {
     (void)tree_.open_file(file.path);
     complete(file);
 }
@@ -141,7 +141,7 @@ void RestoreFetcher::read_range(const RangeRead &range, Worker &worker) {
         if (file.missing.fetch_sub(1) == 1)
             complete(file);
     }
-    events_.on_bytes(plain_bytes);
+    events_.on_bytes(plain_bytes, range.range.length);
 }
 
 // The plain bytes of the extent's frame; decoded once for all extents in it.

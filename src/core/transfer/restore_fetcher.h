@@ -20,7 +20,8 @@ namespace pgvigil {
 class RestoreFetcher {
   public:
     struct Events {
-        std::function<void(uint64_t plain_bytes)> on_bytes; // from several threads at once
+        // Bytes that were written, and what was read of the packs for it; from several threads at once.
+        std::function<void(uint64_t plain_bytes, uint64_t stored_bytes)> on_bytes;
         std::function<void(const RestoredFile &file)> on_file;
     };
     // `packs`: those the added ranges name; it must outlive the fetcher.
@@ -30,8 +31,8 @@ class RestoreFetcher {
 
     // Waits while many ranges are queued already.
     void add(std::vector<RangeRead> &&ranges);
-    // A file without pieces.
-    void add_empty(RestoredFile &file);
+    // A file of which no piece is missing.
+    void add_complete(RestoredFile &file);
     // Waits until everything is written.
     void finish();
 

@@ -5,7 +5,9 @@
 #include "base/time.h"
 #include "pgdata/backup_manifest.h"
 #include "repo/writer_claim.h"
-#include "transfer/restore_fetcher.h"
+#include "transfer/restore_delta.h"
+#include "transfer/restore_files.h"
+#include "transfer/restore_prune.h"
 #include "transfer/restore_wal.h"
 
 #include <algorithm>
@@ -17,25 +19,15 @@ namespace pgvigil {
 
 namespace {
 
-constexpr size_t kWindowReads = 100000; // extents planned at a time: they are read in the order of the packs
 constexpr uint64_t kMaxAutoConfBytes = 16 * kMiB;
 constexpr std::string_view kControlFile = "global/pg_control";
 constexpr std::string_view kAutoConf = "postgresql.auto.conf";
-constexpr const char *kControlTemporary = "global/pg_control.pgvigil";
 constexpr unsigned kVersionPerMajor = 10000;
 
 // A server does not start without them; backups may leave out what is empty.
 constexpr std::array<std::string_view, 12> kDirectories = {
     "global",      "pg_dynshmem", "pg_notify", "pg_replslot",           "pg_serial",  "pg_snapshots", "pg_stat_tmp",
     "pg_subtrans", "pg_tblspc",   "pg_wal",    "pg_wal/archive_status", "pg_twophase"};
-// Written by the restore itself: in a file table they would decide how the server starts.
-const std::set<std::string_view> &written_by_restore() {
-    static const std::set<std::string_view> names = {kControlFile,      "backup_label",    "tablespace_map",
-                                                     "backup_manifest", "recovery.signal", "standby.signal",
-                                                     "postmaster.pid",  "postmaster.opts"};
-    return names;
-}
-
 bool in_manifest(std::string_view path) {
     return path.rfind("pg_wal/", 0) != 0 && path != kAutoConf;
 }
@@ -64,9 +56,18 @@ class RestoreJob {
         check_commit();
         const auto locations =
             tablespace_locations(commit_.tablespaces, options_.tablespace_map, options_.data_directory);
-        RestoreTree tree(options_.data_directory, commit_.group_access);
+        const TreeContent content = options_.delta
+                                        ? check_delta_target(options_.data_directory, commit_.system_identifier)
+                                        : TreeContent::kNone;
+        RestoreTree tree(options_.data_directory, commit_.group_access, content);
+        RestoreDelta delta(tree, options_.threads, cancel_);
+        if (content == TreeContent::kExisting)
+            delta.begin({kDirectories.begin(), kDirectories.end()});
         for (const std::string_view directory : kDirectories)
             tree.make_directory(directory);
+        // Tells a later restore with --delta whose directory this is, should this one be interrupted.
+        if (content == TreeContent::kNone)
+            tree.write_file(kControlTemporary, as_text(commit_.control_file));
         for (const auto &[oid, location] : locations)
             tree.add_tablespace(oid, location);
 
@@ -76,7 +77,7 @@ class RestoreJob {
                               [&](ByteView bytes) { append_manifest(manifest, bytes, manifest_file); });
         manifest_ = &writer;
 
-        restore_files(tree, locations);
+        restore_files(tree, locations, content == TreeContent::kExisting ? &delta : nullptr);
         progress_.phase = RestorePhase::kWal;
         restore_wal(repositories_, commit_, tree, options_.threads, log_, cancel_);
         write_small_files(tree, locations);
@@ -99,9 +100,6 @@ class RestoreJob {
     }
 
     void check_commit() const {
-        if (!commit_.full || !commit_.parents.empty())
-            throw Error(ErrorCode::kUnsupported, fmt::format("backup \"{}\" is incremental", commit_.id))
-                .detail("This version restores full backups.");
         uint64_t system_identifier = 0;
         if (commit_.control_file.size() >= sizeof system_identifier)
             system_identifier = load_le<uint64_t>(commit_.control_file.data());
@@ -115,69 +113,31 @@ class RestoreJob {
                         fmt::format("the commit document of \"{}\" has no backup_label", commit_.id));
     }
 
-    Bytes fetch_table(const std::string &name, std::optional<ByteRange> range) {
-        for (const StoredObject &part : commit_.table)
-            if (part.name == name)
-                return sources_.fetch(sources_.layout().files_prefix(commit_.id) + name, part, range, cancel_);
-        throw Error(ErrorCode::kCorrupt, fmt::format("backup \"{}\" has no table part \"{}\"", commit_.id, name));
+    // Removes from an existing directory what the backup does not hold.
+    RestorePrune make_prune(RestoreTree &tree) const {
+        std::set<std::string, std::less<>> spared{"backup_manifest", kControlTemporary};
+        spared.insert(kDirectories.begin(), kDirectories.end());
+        return {tree, std::move(spared)};
     }
 
-    void restore_files(RestoreTree &tree, const std::map<uint32_t, std::string> &locations) {
+    void restore_files(RestoreTree &tree, const std::map<uint32_t, std::string> &locations, RestoreDelta *delta) {
         progress_.phase = RestorePhase::kFiles;
         progress_.bytes_total = commit_.totals.logical_bytes;
         progress_.files_total = commit_.totals.files;
-        RestoreFetcher::Events events;
-        events.on_bytes = [this](uint64_t bytes) { progress_.bytes_done += bytes; };
-        events.on_file = [this](const RestoredFile &file) {
-            add_to_manifest(file.path, file.size, file.mtime_ms, file_crc32c(file));
-            ++progress_.files_done;
-        };
-        PackList packs;
-        packs.add(sources_.layout(), commit_);
-        RestoreFetcher fetcher(sources_, packs, tree, options_.threads, std::move(events), cancel_);
-        std::vector<ExtentRead> window;
-        std::string previous;
-        FileTableReader table(
-            [this](const std::string &name, std::optional<ByteRange> range) { return fetch_table(name, range); });
-        table.for_each([&](FileEntry &&entry) {
-            cancel_.check();
-            check_entry(entry, previous, locations);
-            previous = entry.path;
-            if (entry.kind == FileKind::kDirectory) {
-                tree.make_directory(entry.path);
-                return;
-            }
-            const auto file = plan_file(std::move(entry), packs, window);
-            if (file->pieces.empty())
-                fetcher.add_empty(*file);
-            if (window.size() >= kWindowReads)
-                fetcher.add(merge_reads(std::exchange(window, {})));
-        });
-        fetcher.add(merge_reads(std::move(window)));
-        fetcher.finish();
-    }
-
-    static void check_entry(const FileEntry &entry, const std::string &previous,
-                            const std::map<uint32_t, std::string> &locations) {
-        check_restore_path(entry.path);
-        const auto wrong = [&](const char *why) {
-            return Error(ErrorCode::kCorrupt,
-                         fmt::format("the backup's table holds \"{}\", which no backup holds", entry.path))
-                .detail(why);
-        };
-        if (!previous.empty() && compare_paths(previous, entry.path) >= 0)
-            throw wrong("Its files are out of order.");
-        // An identity, or an order to take over, must not come from a backup: the copy would write as the original.
-        if (written_by_restore().count(entry.path) != 0 || entry.path.rfind("pgvigil.", 0) == 0)
-            throw wrong("The restore makes this file itself.");
-        if (entry.inherit_below != 0)
-            throw wrong("It refers to a parent, which a full backup has not.");
-        // Outside of the data directory only what PostgreSQL itself puts there is created.
-        for (const auto &[oid, location] : locations) {
-            const std::string below = fmt::format("pg_tblspc/{}/", oid);
-            if (entry.path.rfind(below, 0) == 0 && entry.path.compare(below.size(), 3, "PG_") != 0)
-                throw wrong("A tablespace holds only directories of server versions.");
+        RestoreFiles files(
+            sources_, tree, locations, options_, progress_,
+            [this](const RestoredFile &file) {
+                add_to_manifest(file.path, file.size, file.mtime_ms, file_crc32c(file));
+            },
+            cancel_);
+        if (delta == nullptr) {
+            files.run();
+            return;
         }
+        RestorePrune prune = make_prune(tree);
+        files.use_delta(*delta, prune);
+        files.run();
+        progress_.files_removed = delta->removed_files() + prune.removed_files();
     }
 
     void add_to_manifest(const std::string &path, uint64_t size, int64_t mtime_ms, uint32_t crc) {

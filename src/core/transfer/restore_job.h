@@ -1,4 +1,5 @@
-// Restores a backup into an empty directory, so that the server can be started on it.
+// Restores a backup, full or incremental, into an empty directory or over an earlier state of the cluster (--delta), so
+// that the server can be started on it.
 //
 // Guarantees: pg_control is written last, after everything else is durable, so a restore that was interrupted leaves a
 // directory that cannot start. Every byte was checked against the checksums in the repository. Nothing is written
@@ -27,6 +28,7 @@ struct RestoreOptions {
     std::map<std::string, std::string> tablespace_map; // old location → new, both absolute
     unsigned threads = 4;
     bool sync = true;
+    bool delta = false; // the directory may hold an earlier state of this cluster; what is there already is kept
     std::optional<std::string> take_over; // the reason; left in kTakeOverFileName for the server (rules C3)
     RecoverySettings settings;
 };
@@ -36,7 +38,10 @@ enum class RestorePhase { kPreparing, kFiles, kWal, kSyncing, kDone };
 struct RestoreProgress {
     std::atomic<RestorePhase> phase{RestorePhase::kPreparing};
     std::atomic<uint64_t> bytes_total{0};
-    std::atomic<uint64_t> bytes_done{0};
+    std::atomic<uint64_t> bytes_done{0};    // kept or written
+    std::atomic<uint64_t> bytes_kept{0};    // were there already
+    std::atomic<uint64_t> bytes_fetched{0}; // of packs, as stored
+    std::atomic<uint64_t> files_removed{0}; // with --delta
     std::atomic<uint64_t> files_total{0};
     std::atomic<uint64_t> files_done{0};
 };

@@ -1,4 +1,5 @@
-// The repositories that hold one backup. What one of them cannot deliver, another is asked for.
+// The repositories that hold one backup and those it inherits from. What one of them cannot deliver, another is asked
+// for.
 // Threading: every member may be called by several threads.
 #pragma once
 
@@ -18,11 +19,14 @@ namespace pgvigil {
 class RestoreSources {
   public:
     // Reads the commit document of `backup`; repositories that lack it, or hold another, are left out with a warning.
-    // Throws kNotFound when none has it.
+    // Then those of its ancestors, each checked against the digest the backup states. Throws kNotFound when no
+    // repository has the backup, kCorrupt naming the document when one of an ancestor is missing or another.
     RestoreSources(const std::vector<std::shared_ptr<Repository>> &repositories, const std::string &backup,
                    LogSink &log, const CancelToken &cancel);
 
-    [[nodiscard]] const CommitDocument &commit() const noexcept { return *commit_; }
+    [[nodiscard]] const CommitDocument &commit() const noexcept { return chain_.front(); }
+    // The backup, its parent, … down to the full one.
+    [[nodiscard]] const std::vector<CommitDocument> &chain() const noexcept { return chain_; }
     [[nodiscard]] const ClusterLayout &layout() const noexcept { return repositories_.front()->layout(); }
 
     // Calls `attempt` with one repository after the other, beginning with the one that worked last, until it returns;
@@ -33,8 +37,18 @@ class RestoreSources {
     [[nodiscard]] Bytes fetch(const std::string &key, const StoredObject &expected, std::optional<ByteRange> range,
                               const CancelToken &cancel);
 
+    // The same of a part of the file table of chain()[member], or its index.
+    [[nodiscard]] Bytes fetch_table(size_t member, const std::string &name, std::optional<ByteRange> range,
+                                    const CancelToken &cancel);
+
   private:
-    std::optional<CommitDocument> commit_;
+    void find_backup(const std::vector<std::shared_ptr<Repository>> &repositories, const std::string &backup,
+                     const CancelToken &cancel);
+    void load_ancestors(const CancelToken &cancel);
+    [[nodiscard]] CommitDocument load_ancestor(const std::string &id, const std::string &digest,
+                                               const CancelToken &cancel);
+
+    std::vector<CommitDocument> chain_;
     std::vector<std::shared_ptr<Repository>> repositories_;
     std::atomic<size_t> preferred_{0};
     LogSink &log_;

@@ -34,6 +34,14 @@ struct CloseDirectory {
     void operator()(DIR *open) const noexcept { closedir(open); }
 };
 
+// Where a symbolic link leads; "" when it is none.
+std::string link_target(const FileHandle &directory, const std::string &name) {
+    std::string target(kMaxPathBytes, '\0');
+    const ssize_t length = readlinkat(directory.get(), name.c_str(), target.data(), target.size());
+    target.resize(length < 0 ? 0 : static_cast<size_t>(length));
+    return target;
+}
+
 // The first name in the directory other than "." and ".."; "" when it is empty.
 std::string first_entry(const FileHandle &directory, const std::string &path) {
     const int copy = openat(directory.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -56,7 +64,8 @@ std::string first_entry(const FileHandle &directory, const std::string &path) {
             .hint("Stop the server, and restore into an empty directory.");
     throw Error(ErrorCode::kConflict, fmt::format("{} \"{}\" is not empty", what, path))
         .detail(fmt::format("It holds \"{}\".", entry))
-        .hint("Restore into an empty or a new directory; move away what is there.");
+        .hint("Restore into an empty or a new directory, or use --delta to write over an earlier state of the same "
+              "cluster.");
 }
 
 } // namespace
@@ -74,16 +83,17 @@ void check_restore_path(std::string_view path) {
             .detail("Paths must stay within the data directory.");
 }
 
-RestoreTree::RestoreTree(std::string data_directory, bool group_access)
+RestoreTree::RestoreTree(std::string data_directory, bool group_access, TreeContent content)
     : data_directory_(std::move(data_directory)), group_access_(group_access),
-      root_(std::make_shared<FileHandle>(prepare_root(data_directory_, "directory"))) {}
+      existing_(content == TreeContent::kExisting),
+      root_(std::make_shared<FileHandle>(prepare_root(data_directory_, "directory", existing_))) {}
 
-FileHandle RestoreTree::prepare_root(const std::string &path, const char *what) const {
+FileHandle RestoreTree::prepare_root(const std::string &path, const char *what, bool may_have_content) const {
     make_parents(path, directory_mode());
     FileHandle root = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
     if (!root)
         throw posix_error("open directory", path, errno);
-    const std::string entry = first_entry(root, path);
+    const std::string entry = may_have_content ? "" : first_entry(root, path);
     if (!entry.empty())
         refuse_content(root, path, what, entry);
     if (fchmod(root.get(), directory_mode()) != 0)
@@ -93,10 +103,13 @@ FileHandle RestoreTree::prepare_root(const std::string &path, const char *what) 
 
 void RestoreTree::add_tablespace(uint32_t oid, const std::string &location) {
     const std::string link = fmt::format("pg_tblspc/{}", oid);
-    auto root = std::make_shared<FileHandle>(prepare_root(location, "tablespace directory"));
     make_directory("pg_tblspc");
     const Place place = place_of(link);
-    if (symlinkat(location.c_str(), place.directory->get(), place.name.c_str()) != 0)
+    const bool linked = existing_ && link_target(*place.directory, place.name) == location;
+    auto root = std::make_shared<FileHandle>(prepare_root(location, "tablespace directory", linked));
+    if (existing_ && !linked)
+        (void)remove(link);
+    if (!linked && symlinkat(location.c_str(), place.directory->get(), place.name.c_str()) != 0)
         throw posix_error("create the symbolic link", absolute(link), errno);
     locations_.emplace(link, location);
     const std::lock_guard lock(mutex_);
@@ -146,7 +159,9 @@ void RestoreTree::make_directory(std::string_view path) {
         if (errno != EEXIST)
             throw posix_error("create directory", absolute(path), errno);
         // Something else of that name is no directory of ours.
-        (void)open_directory(path);
+        const auto directory = open_directory(path);
+        if (existing_)
+            fix_mode(*directory, directory_mode(), path);
         return;
     }
     // The process's umask may have taken the group's bits.
@@ -159,9 +174,17 @@ FileHandle RestoreTree::open_file(std::string_view path) {
     FileHandle file = open_at(place.directory->get(), place.name, O_WRONLY | O_CREAT | O_NOFOLLOW, file_mode());
     if (!file)
         throw posix_error("create", absolute(path), errno);
-    if (group_access_ && fchmod(file.get(), file_mode()) != 0)
+    if (existing_)
+        fix_mode(file, file_mode(), path);
+    else if (group_access_ && fchmod(file.get(), file_mode()) != 0)
         throw posix_error("set the mode of", absolute(path), errno);
     return file;
+}
+
+void RestoreTree::fix_mode(const FileHandle &handle, mode_t mode, std::string_view path) const {
+    const std::string shown = absolute(path);
+    if ((stat_of(handle, shown).st_mode & 07777) != mode && fchmod(handle.get(), mode) != 0)
+        throw posix_error("set the mode of", shown, errno);
 }
 
 void RestoreTree::write_file(std::string_view path, std::string_view content) {

@@ -4,6 +4,9 @@
 //
 // Modes are 0700 for directories and 0600 for files, or 0750 and 0640 with group access; a mode from the repository is
 // never used.
+// With TreeContent::kExisting the directories may have content, which stays until remove() is called for it: what may
+// be there has been looked at before (transfer/restore_delta.h). Nothing but the tablespaces' own directories of server
+// versions is touched outside of the data directory, and no link is followed to anything else.
 // Threading: every member but the constructor and add_tablespace() may be called by several threads.
 // Errors: kCorrupt for a path no backup holds; kConflict for a directory that is not empty; kBusy for a running server.
 #pragma once
@@ -20,18 +23,36 @@
 
 namespace pgvigil {
 
+enum class TreeContent { kNone, kExisting };
+enum class TreeEntryKind { kFile, kDirectory, kOther };
+
+struct TreeEntry {
+    std::string name;
+    TreeEntryKind kind = TreeEntryKind::kFile;
+};
+
 class RestoreTree {
   public:
-    // Opens the data directory, created (with parents) where it is missing. Throws unless it is empty.
-    RestoreTree(std::string data_directory, bool group_access);
+    // Opens the data directory, created (with parents) where it is missing. Throws unless it is empty or its content is
+    // expected.
+    RestoreTree(std::string data_directory, bool group_access, TreeContent content = TreeContent::kNone);
 
-    // Makes pg_tblspc/<oid> a symbolic link to `location`, which is created where it is missing and must be empty.
+    // Makes pg_tblspc/<oid> a symbolic link to `location`, which is created where it is missing and must be empty;
+    // with expected content it may have some if the link led there before.
     void add_tablespace(uint32_t oid, const std::string &location);
+    // Whether `path` is such a link.
+    [[nodiscard]] bool is_tablespace(std::string_view path) const { return locations_.count(path) != 0; }
 
     // Creates the directory `path`; no error when it is there.
     void make_directory(std::string_view path);
     // Opens `path` for writing, created where it is missing; its directory must be there.
     [[nodiscard]] FileHandle open_file(std::string_view path);
+    // Opens `path` for reading and writing; an invalid handle when there is no such regular file.
+    [[nodiscard]] FileHandle open_existing(std::string_view path);
+    // What the directory `path` holds ("" = the data directory), by name; nothing when it is not there.
+    [[nodiscard]] std::vector<TreeEntry> entries(std::string_view path);
+    // Removes `path` with everything below it, without following links; returns how many files that were.
+    uint64_t remove(std::string_view path);
     // Creates `path` with `content`.
     void write_file(std::string_view path, std::string_view content);
     // Gives `from` the name `to`, replacing what is there; both in one directory.
@@ -57,10 +78,12 @@ class RestoreTree {
     [[nodiscard]] Place place_of(std::string_view path);
     [[nodiscard]] std::shared_ptr<FileHandle> open_directory(std::string_view path);
     [[nodiscard]] mode_t directory_mode() const noexcept { return group_access_ ? 0750 : 0700; }
-    [[nodiscard]] FileHandle prepare_root(const std::string &path, const char *what) const;
+    [[nodiscard]] FileHandle prepare_root(const std::string &path, const char *what, bool may_have_content) const;
+    void fix_mode(const FileHandle &handle, mode_t mode, std::string_view path) const;
 
     const std::string data_directory_;
     const bool group_access_;
+    const bool existing_;
     std::shared_ptr<FileHandle> root_;
     std::map<std::string, std::string, std::less<>> locations_; // "pg_tblspc/<oid>" → absolute path
     std::mutex mutex_;
