@@ -170,6 +170,7 @@ class Repository:
             for _ in range(extents):
                 cursor.string(), cursor.varint()
                 end = start + cursor.varint()
+                cursor.take(16)
                 need(extents == 1 or hash128(plain[start:end]) == cursor.take(16), f"{key}: extent of frame {index}")
                 start = end
             need(start == frame_length, f"{key}: extents do not fill frame {index}")

@@ -44,7 +44,7 @@ class BackupKind : public ::testing::Test {
         EXPECT_TRUE(decision.reason.ends_with("."));
     }
     std::vector<CommitDocument> backups;
-    std::set<std::string> expired;
+    std::set<std::string, std::less<>> expired;
     ClusterFacts now;
     KindRequest request{
         .wanted = WantedKind::kAuto, .summaries_available = true, .no_summaries_reason = "No summaries."};
@@ -168,7 +168,7 @@ RC_GTEST_PROP(BackupKindProperty, never_against_an_objection, ()) {
     now.ancestors = {{1, Lsn{50}, ""}};
     now.start_lsn = Lsn{100};
     std::vector<CommitDocument> backups;
-    std::set<std::string> expired;
+    std::set<std::string, std::less<>> expired;
     for (int i = *rc::gen::inRange(0, 8); i > 0; --i) {
         CommitDocument backup;
         const CommitDocument *parent =

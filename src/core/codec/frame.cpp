@@ -40,7 +40,7 @@ Error damaged(std::string_view what, const std::string &why) {
 }
 
 constexpr bool is_known_type(uint8_t type) noexcept {
-    return type >= static_cast<uint8_t>(FrameType::kData) && type <= static_cast<uint8_t>(FrameType::kTableIndex);
+    return type >= static_cast<uint8_t>(FrameType::kData) && type <= static_cast<uint8_t>(FrameType::kBlockHashes);
 }
 
 } // namespace

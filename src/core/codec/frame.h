@@ -19,7 +19,14 @@ using ContentHash = std::array<std::byte, 16>;
 // XXH3-128: detects accidents, not intent (rules A4).
 [[nodiscard]] ContentHash content_hash(ByteView plain) noexcept;
 
-enum class FrameType : uint8_t { kData = 1, kPackFooter = 2, kDocument = 3, kTableRecords = 4, kTableIndex = 5 };
+enum class FrameType : uint8_t {
+    kData = 1,
+    kPackFooter = 2,
+    kDocument = 3,
+    kTableRecords = 4,
+    kTableIndex = 5,
+    kBlockHashes = 6
+};
 
 inline constexpr size_t kFrameHeaderBytes = 32;
 inline constexpr uint8_t kLastFrameFlag = 1;

@@ -36,7 +36,7 @@ std::optional<std::string> timeline_objection(const CommitDocument &parent, cons
 }
 
 std::optional<std::string> chain_objection(const CommitDocument &parent, const std::vector<CommitDocument> &backups,
-                                           const std::set<std::string> &expired) {
+                                           const std::set<std::string, std::less<>> &expired) {
     for (const std::string &id : parent.parents) {
         if (expired.contains(id))
             return fmt::format("Backup {} builds on {}, which is being expired.", parent.id, id);
@@ -93,8 +93,8 @@ std::optional<std::string> objection_to(const CommitDocument &parent, const Clus
     return timeline_objection(parent, now);
 }
 
-ParentChoice choose_parent(const std::vector<CommitDocument> &backups, const std::set<std::string> &expired,
-                           const ClusterFacts &now) {
+ParentChoice choose_parent(const std::vector<CommitDocument> &backups,
+                           const std::set<std::string, std::less<>> &expired, const ClusterFacts &now) {
     ParentChoice choice;
     for (auto backup = backups.rbegin(); backup != backups.rend(); ++backup) {
         if (expired.contains(backup->id))

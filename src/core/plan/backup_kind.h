@@ -64,7 +64,7 @@ struct ParentChoice {
 // The newest of `backups` (ascending by id, all that the repositories offer) that an incremental may build on;
 // `expired` are the ids with a tombstone.
 [[nodiscard]] ParentChoice choose_parent(const std::vector<CommitDocument> &backups,
-                                         const std::set<std::string> &expired, const ClusterFacts &now);
+                                         const std::set<std::string, std::less<>> &expired, const ClusterFacts &now);
 
 // Why `parent` does not allow an incremental, as a sentence; nullopt when it does.
 [[nodiscard]] std::optional<std::string> objection_to(const CommitDocument &parent, const ClusterFacts &now);

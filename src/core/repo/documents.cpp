@@ -289,6 +289,7 @@ std::string encode(const CommitDocument &document) {
                  {"packs", fields::objects_value(document.packs)},
                  {"table", fields::objects_value(document.table)},
                  {"block_hashes", document.block_hashes},
+                 {"hash_repository", to_string(document.hash_repository)},
                  {"hashes", fields::objects_value(document.hashes)}});
 }
 
@@ -325,6 +326,7 @@ CommitDocument decode_commit(std::string_view json, std::string_view key) {
     document.packs = fields::packs_member(source, key);
     document.table = fields::table_member(source, key);
     document.block_hashes = fields::bool_member(source, "block_hashes", key);
+    document.hash_repository = fields::uuid_member(source, "hash_repository", key);
     document.hashes = fields::hashes_member(source, key);
     return document;
 }

@@ -120,6 +120,7 @@ struct CommitDocument {
     std::vector<StoredObject> packs;
     std::vector<StoredObject> table;  // the parts in order, then "index"
     bool block_hashes = false;        // whether the blocks of all its extents have hashes (rules A4)
+    Uuid hash_repository{};           // whose hash key they were made with, where there are several
     std::vector<StoredObject> hashes; // the objects that hold them, in order
 };
 

@@ -14,7 +14,7 @@ namespace {
 constexpr std::string_view kMagic = "PGVIGIL\n";
 constexpr size_t kFixedBytes = 136; // everything before the extension
 constexpr size_t kCrcBytes = 4;
-constexpr uint8_t kHighestKind = static_cast<uint8_t>(ObjectKind::kWalIndex);
+constexpr uint8_t kHighestKind = static_cast<uint8_t>(ObjectKind::kBlockHashes);
 constexpr uint8_t kDigestNone = 0;
 constexpr uint8_t kDigestSha256 = 1;
 // A document compresses to nothing smaller than this part of its plain length limit; read whole, so bounded.

@@ -23,6 +23,7 @@ enum class ObjectKind : uint8_t {
     kTableIndex = 6,
     kTail = 7, // streamed bytes of an unfinished segment
     kWalIndex = 8,
+    kBlockHashes = 9,
 };
 
 inline constexpr uint16_t kRepositoryFormat = 1;

@@ -13,8 +13,8 @@ constexpr std::string_view kTrailerMagic = "PGVPACK\n";
 constexpr size_t kTrailerCrcAt = kPackTrailerBytes - 4;
 // Offset, length, two varints of at most 5 bytes, hash.
 constexpr size_t kFooterFrameBytes = 4 + 4 + 5 + 5 + 16;
-// Two varints of at most 10 and 5 bytes, hash, and the path's length.
-constexpr size_t kFooterExtentBytes = 10 + 5 + 16 + 5;
+// Two varints of at most 10 and 5 bytes, two hashes, and the path's length.
+constexpr size_t kFooterExtentBytes = 10 + 5 + 16 + 16 + 5;
 
 Error damaged(std::string_view key, const std::string &why) {
     return Error(ErrorCode::kCorrupt, "\"" + std::string(key) + "\" is damaged").detail(why);
@@ -28,21 +28,6 @@ ObjectHeader pack_header(uint64_t epoch, const Uuid &attempt, uint64_t plain_len
     header.attempt = attempt;
     header.plain_length = plain_length;
     return header;
-}
-
-// Where the footer frame stands, from the last bytes of the pack.
-PackPlace read_trailer(ByteView pack, std::string_view key) {
-    if (pack.size() < kPackTrailerBytes)
-        throw damaged(key, "It is too short for a pack.");
-    const ByteView trailer = pack.last(kPackTrailerBytes);
-    if (as_text(trailer.subspan(16, kTrailerMagic.size())) != kTrailerMagic)
-        throw damaged(key, "It does not end in a pack's trailer.");
-    if (load_le<uint32_t>(trailer.data() + kTrailerCrcAt) != crc32c(trailer.first(kTrailerCrcAt)))
-        throw damaged(key, "Its trailer does not match its checksum.");
-    const PackPlace place{load_le<uint32_t>(trailer.data()), load_le<uint32_t>(trailer.data() + 4)};
-    if (uint64_t{place.offset} + place.length + kPackTrailerBytes != pack.size())
-        throw damaged(key, "Its trailer points outside of the pack.");
-    return place;
 }
 
 } // namespace
@@ -76,12 +61,13 @@ PackPlace PackBuilder::append(ByteView plain, const ContentHash &hash, size_t ex
     return frame.place;
 }
 
-PackPlace PackBuilder::add(std::string_view path, uint64_t file_offset, ByteView plain, const ContentHash &hash) {
+PackPlace PackBuilder::add(std::string_view path, uint64_t file_offset, ByteView plain, const ContentHash &hash,
+                           const BlockHash &digest) {
     if (plain.empty() || plain.size() > kMaxExtentBytes)
         throw Error(ErrorCode::kInternal, "an extent of " + std::to_string(plain.size()) + " bytes");
     const PackPlace place = append(plain, hash, 1);
     footer_estimate_ += kFooterExtentBytes + path.size();
-    extents_.push_back({std::string(path), file_offset, static_cast<uint32_t>(plain.size()), hash});
+    extents_.push_back({std::string(path), file_offset, static_cast<uint32_t>(plain.size()), hash, digest});
     return place;
 }
 
@@ -127,6 +113,7 @@ Bytes PackBuilder::footer() const {
             writer.string(extent->path);
             writer.varint(extent->file_offset);
             writer.varint(extent->plain_length);
+            writer.bytes(extent->digest);
             if (frame.extents > 1)
                 writer.bytes(extent->hash);
         }
@@ -161,13 +148,13 @@ Bytes PackBuilder::finish() {
 
 namespace {
 
-void read_hash(ByteReader &reader, ContentHash &hash) {
+template <class Hash> void read_hash(ByteReader &reader, Hash &hash) {
     const ByteView bytes = reader.bytes(hash.size());
     std::copy(bytes.begin(), bytes.end(), hash.begin());
 }
 
 // Reads the next frame's extents; returns where the frame ends in the pack.
-uint64_t read_footer_frame(ByteReader &reader, uint64_t expected_at, std::vector<PackedExtent> &extents,
+uint64_t read_listed_frame(ByteReader &reader, uint64_t expected_at, std::vector<PackedExtent> &extents,
                            std::string_view key) {
     PackedExtent common;
     common.place.offset = reader.u32();
@@ -184,6 +171,7 @@ uint64_t read_footer_frame(ByteReader &reader, uint64_t expected_at, std::vector
         extent.path = reader.string();
         extent.file_offset = reader.varint();
         const uint64_t plain_length = reader.varint();
+        read_hash(reader, extent.digest);
         extent.own_hash = common.hash;
         if (count > 1)
             read_hash(reader, extent.own_hash);
@@ -200,13 +188,22 @@ uint64_t read_footer_frame(ByteReader &reader, uint64_t expected_at, std::vector
 
 } // namespace
 
-std::vector<PackedExtent> read_pack_footer(ByteView pack, std::string_view key) {
-    const ParsedHeader parsed = parse_header(pack, key);
-    if (parsed.header.kind != ObjectKind::kPack)
-        throw damaged(key, "It is not a pack.");
-    const PackPlace place = read_trailer(pack, key);
+PackPlace read_pack_trailer(ByteView trailer, uint64_t pack_bytes, std::string_view key) {
+    if (trailer.size() != kPackTrailerBytes)
+        throw damaged(key, "It is too short for a pack.");
+    if (as_text(trailer.subspan(16, kTrailerMagic.size())) != kTrailerMagic)
+        throw damaged(key, "It does not end in a pack's trailer.");
+    if (load_le<uint32_t>(trailer.data() + kTrailerCrcAt) != crc32c(trailer.first(kTrailerCrcAt)))
+        throw damaged(key, "Its trailer does not match its checksum.");
+    const PackPlace place{load_le<uint32_t>(trailer.data()), load_le<uint32_t>(trailer.data() + 4)};
+    if (uint64_t{place.offset} + place.length + kPackTrailerBytes != pack_bytes)
+        throw damaged(key, "Its trailer points outside of the pack.");
+    return place;
+}
+
+std::vector<PackedExtent> read_footer_frame(ByteView bytes, const PackPlace &place, std::string_view key) {
     FrameHeader frame;
-    const Bytes footer = FrameDecoder().decode(pack.subspan(place.offset, place.length), frame, key);
+    const Bytes footer = FrameDecoder().decode(bytes, frame, key);
     if (frame.type != FrameType::kPackFooter || !frame.last || place.length != kFrameHeaderBytes + frame.stored_length)
         throw damaged(key, "Its trailer does not point to a footer.");
 
@@ -216,9 +213,9 @@ std::vector<PackedExtent> read_pack_footer(ByteView pack, std::string_view key) 
         const uint64_t count = reader.varint();
         if (count != frame.number || count > reader.remaining())
             throw damaged(key, "Its footer lists an impossible number of frames.");
-        uint64_t at = parsed.length;
+        uint64_t at = encoded_header_bytes({});
         for (uint64_t i = 0; i < count; ++i)
-            at = read_footer_frame(reader, at, extents, key);
+            at = read_listed_frame(reader, at, extents, key);
         if (!reader.at_end() || at != place.offset)
             throw damaged(key, "Its footer does not end where it should.");
     } catch (const Error &error) {
@@ -227,6 +224,16 @@ std::vector<PackedExtent> read_pack_footer(ByteView pack, std::string_view key) 
         throw damaged(key, "Its footer ends early.");
     }
     return extents;
+}
+
+std::vector<PackedExtent> read_pack_footer(ByteView pack, std::string_view key) {
+    const ParsedHeader parsed = parse_header(pack, key);
+    if (parsed.header.kind != ObjectKind::kPack || parsed.length != encoded_header_bytes({}))
+        throw damaged(key, "It is not a pack.");
+    if (pack.size() < parsed.length + kPackTrailerBytes)
+        throw damaged(key, "It is too short for a pack.");
+    const PackPlace place = read_pack_trailer(pack.last(kPackTrailerBytes), pack.size(), key);
+    return read_footer_frame(pack.subspan(place.offset, place.length), place, key);
 }
 
 } // namespace pgvigil

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/random.h"
 #include "codec/frame.h"
+#include "crypto/block_hash.h"
 #include "repo/envelope.h"
 
 #include <string>
@@ -34,6 +35,7 @@ struct PackedExtent {
     uint32_t frame_length = 0; // plain bytes of the whole frame
     ContentHash hash{};        // of the frame's plain bytes
     ContentHash own_hash{};    // of the extent's bytes; the same as `hash` when it is alone in its frame
+    BlockHash digest{};        // combined_hash() of its blocks; zeroes where there is none
 };
 
 // One of several extents that share a frame.
@@ -42,6 +44,7 @@ struct BundledExtent {
     uint64_t file_offset = 0; // bytes
     uint32_t plain_length = 0;
     ContentHash hash{};
+    BlockHash digest{}; // combined_hash() of its blocks; zeroes where there is none
 };
 
 class PackBuilder {
@@ -50,7 +53,8 @@ class PackBuilder {
     PackBuilder(Compression compression, uint64_t epoch, const Uuid &attempt, size_t target_bytes);
 
     // Compresses and appends 1 to kMaxExtentBytes bytes. The caller has checked fits().
-    PackPlace add(std::string_view path, uint64_t file_offset, ByteView plain, const ContentHash &hash);
+    PackPlace add(std::string_view path, uint64_t file_offset, ByteView plain, const ContentHash &hash,
+                  const BlockHash &digest = {});
     // Compresses and appends one frame that holds `extents` one after another; together they are `plain`, of at most
     // kMaxBundleBytes, whose hash is `hash`. The caller has checked fits().
     PackPlace add_bundle(std::vector<BundledExtent> &&extents, ByteView plain, const ContentHash &hash);
@@ -85,5 +89,10 @@ class PackBuilder {
 
 // The extents a whole pack's footer lists; throws kCorrupt naming `key`.
 [[nodiscard]] std::vector<PackedExtent> read_pack_footer(ByteView pack, std::string_view key);
+
+// The same in two range reads: the trailer (the last kPackTrailerBytes of a pack of `pack_bytes`) says where the
+// footer's frame stands, the frame holds the list.
+[[nodiscard]] PackPlace read_pack_trailer(ByteView trailer, uint64_t pack_bytes, std::string_view key);
+[[nodiscard]] std::vector<PackedExtent> read_footer_frame(ByteView frame, const PackPlace &place, std::string_view key);
 
 } // namespace pgvigil

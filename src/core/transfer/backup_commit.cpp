@@ -1,6 +1,7 @@
 #include "transfer/backup_commit.h"
 
 #include "base/error.h"
+#include "repo/tombstones.h"
 
 #include <fmt/format.h>
 #include <map>
@@ -10,34 +11,24 @@ namespace pgvigil {
 namespace {
 
 // Expiry of another server may have taken this backup for one that died (rules D2).
-void check_objects(const Repository &repository, const std::string &prefix, const std::vector<StoredObject> &expected,
-                   const CancelToken &cancel) {
-    std::map<std::string, uint64_t> missing;
-    for (const StoredObject &object : expected)
-        missing.emplace(object.name, object.size);
-    ListRequest request;
-    request.prefix = prefix;
-    for_each_page(repository.store(), request, cancel, [&](const ListPage &page) {
-        for (const ObjectInfo &object : page.objects) {
-            const auto found = missing.find(object.key.substr(prefix.size()));
-            if (found != missing.end() && found->second == object.size)
-                missing.erase(found);
-        }
-    });
-    if (!missing.empty())
-        throw Error(ErrorCode::kConflict, fmt::format("\"{}\" lacks \"{}{}\", which this backup stored",
-                                                      repository.url(), prefix, missing.begin()->first))
-            .detail(fmt::format("{} of its objects are missing or have another size.", missing.size()))
-            .hint("It was removed while the backup ran: look for another server's expiry, or a lifecycle rule.");
-}
-
-void commit_in(const Repository &repository, const CommitDocument &document, ByteView body, const CancelToken &cancel) {
+void commit_in(const Repository &repository, const CommitDocument &document, const BackupParents *parents,
+               ByteView body, const CancelToken &cancel) {
     const ClusterLayout &layout = repository.layout();
+    if (has_tombstone(repository, document.id, cancel))
+        throw Error(ErrorCode::kConflict,
+                    fmt::format("\"{}\" expires backup {} while it runs", repository.url(), document.id));
     if (!repository.store().head(layout.attempt(document.id), cancel))
         throw Error(ErrorCode::kConflict, fmt::format("\"{}\" lacks \"{}\": the backup was expired while it ran",
                                                       repository.url(), layout.attempt(document.id)));
-    check_objects(repository, layout.data_prefix(document.id), document.packs, cancel);
-    check_objects(repository, layout.files_prefix(document.id), document.table, cancel);
+    if (parents != nullptr)
+        parents->check(repository, cancel);
+    std::map<std::string, uint64_t> objects;
+    for (const StoredObject &pack : document.packs)
+        objects[pack_key(layout, document.id, pack)] = pack.size;
+    for (const auto *list : {&document.table, &document.hashes})
+        for (const StoredObject &object : *list)
+            objects[layout.files_prefix(document.id) + object.name] = object.size;
+    check_objects(repository, std::move(objects), cancel);
     PutRequest request;
     const std::string key = layout.commit(document.id);
     request.key = key;
@@ -48,12 +39,12 @@ void commit_in(const Repository &repository, const CommitDocument &document, Byt
 
 } // namespace
 
-std::vector<std::string> commit_everywhere(BackupUploader &uploader, const CommitDocument &document, ByteView body,
-                                           const CancelToken &cancel) {
+std::vector<std::string> commit_everywhere(BackupUploader &uploader, const CommitDocument &document,
+                                           const BackupParents *parents, ByteView body, const CancelToken &cancel) {
     std::vector<std::string> committed;
     for (const std::shared_ptr<Repository> &repository : uploader.live()) {
         try {
-            commit_in(*repository, document, body, cancel);
+            commit_in(*repository, document, parents, body, cancel);
             committed.push_back(repository->url());
         } catch (const Error &error) {
             // After the first commit the backup exists: a cancel comes too late to be told as one.

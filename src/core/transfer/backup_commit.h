@@ -4,6 +4,7 @@
 
 #include "base/cancel.h"
 #include "repo/documents.h"
+#include "transfer/backup_parents.h"
 #include "transfer/backup_upload.h"
 
 #include <string>
@@ -11,9 +12,9 @@
 
 namespace pgvigil {
 
-// Writes `body`, the encoded `document`, to every live repository; one where something is missing or fails is given up.
+// Writes `body`, the encoded `document`, to every live repository, after a look at the parents, if any; one where something is missing or fails is given up.
 // Returns the URLs of those that have it; throws when none does.
-std::vector<std::string> commit_everywhere(BackupUploader &uploader, const CommitDocument &document, ByteView body,
-                                           const CancelToken &cancel);
+std::vector<std::string> commit_everywhere(BackupUploader &uploader, const CommitDocument &document,
+                                           const BackupParents *parents, ByteView body, const CancelToken &cancel);
 
 } // namespace pgvigil
