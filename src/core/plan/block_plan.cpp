@@ -29,8 +29,8 @@ BlockPlan plan_blocks(std::string_view path, uint64_t size, const FileEntry *par
 
     const auto own_blocks = static_cast<uint32_t>(size / block_size);
     const uint64_t first = uint64_t{relation->file.segment} * segment_blocks; // of the file, in the relation
-    const ForkChanges *fork = changes.find(
-        {relation->tablespace, relation->database, relation->file.number, RelationFork::kMain});
+    const ForkChanges *fork =
+        changes.find({relation->tablespace, relation->database, relation->file.number, RelationFork::kMain});
     uint64_t inherit = std::min<uint64_t>(own_blocks, parent->size / block_size);
     if (fork != nullptr && fork->limit_block != kNoLimitBlock)
         inherit = std::min(inherit, fork->limit_block > first ? fork->limit_block - first : 0);

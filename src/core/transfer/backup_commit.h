@@ -12,8 +12,8 @@
 
 namespace pgvigil {
 
-// Writes `body`, the encoded `document`, to every live repository, after a look at the parents, if any; one where something is missing or fails is given up.
-// Returns the URLs of those that have it; throws when none does.
+// Writes `body`, the encoded `document`, to every live repository, after a look at the parents, if any; one where
+// something is missing or fails is given up. Returns the URLs of those that have it; throws when none does.
 std::vector<std::string> commit_everywhere(BackupUploader &uploader, const CommitDocument &document,
                                            const BackupParents *parents, ByteView body, const CancelToken &cancel);
 

@@ -25,10 +25,28 @@ constexpr std::chrono::milliseconds kBundleWait{20};
 
 } // namespace
 
-BackupCopy::BackupCopy(const BackupSource &source, const BackupOptions &options, BackupObjects &objects,
-                       BackupTable &table, BackupProgress &progress, LogSink &log)
-    : source_(source), options_(options), objects_(objects), table_(table), progress_(progress), scan_(source, log),
-      throttle_(options.max_rate) {}
+// What each thread that reads owns.
+struct BackupCopy::Worker {
+    Worker(const BackupSource &source, const Target &target) : reader(source), packer(target.objects) {
+        if (target.hash_key)
+            hasher.emplace(target.hash_key->key);
+    }
+    BackupReader reader;
+    BackupPacker packer;
+    std::optional<BlockHasher> hasher;
+    std::vector<BlockHash> hashes; // of what was read last
+    // Of the part that is being copied.
+    BackupPacker::Pieces pieces;
+    std::shared_ptr<FilePart> part;
+};
+
+BackupCopy::BackupCopy(const BackupSource &source, const BackupOptions &options, const Target &target,
+                       BackupProgress &progress, LogSink &log)
+    : source_(source), options_(options), target_(target), table_(target.table), progress_(progress),
+      scan_(source, log), throttle_(options.max_rate) {
+    if (target.parents != nullptr)
+        delta_.emplace(source, *target.parents, target.hash_key ? target.hash_key->repository : Uuid{}, stop_);
+}
 
 template <class Body> void BackupCopy::guarded(Body &&body) noexcept {
     try {
@@ -125,9 +143,21 @@ void BackupCopy::take_scanned(ScannedFile &&scanned) {
     if (source_.page_checksums)
         file->input.first_block =
             first_checksummed_block(file->entry.path, source_.server_major_version, source_.relation_segment_blocks);
-    if (scanned.size <= kBatchBytes) {
+    if (delta_)
+        delta_->plan(*file);
+    const std::vector<ReadRange> ranges = file->changed.value_or(std::vector<ReadRange>{{0, scanned.size}});
+    uint64_t bytes = 0;
+    for (const ReadRange &range : ranges)
+        bytes += range.length;
+    if (file->changed && bytes == 0) {
+        // Inherited as it is: not even opened.
+        table_.begin(file, 0);
+        ++progress_.files_done;
+        return;
+    }
+    if (bytes <= kBatchBytes) {
         table_.begin(file, 1);
-        batch_bytes_ += scanned.size;
+        batch_bytes_ += bytes;
         batch_.files.push_back(std::move(file));
         if (batch_bytes_ >= kBatchBytes || batch_.files.size() >= kBatchFiles)
             flush_batch();
@@ -135,10 +165,27 @@ void BackupCopy::take_scanned(ScannedFile &&scanned) {
     }
     // Before the parts, so that what lies together in the directory lies together in the packs.
     flush_batch();
-    const uint64_t parts = (scanned.size + kPartBytes - 1) / kPartBytes;
-    table_.begin(file, static_cast<unsigned>(parts));
-    for (uint64_t offset = 0; offset < scanned.size; offset += kPartBytes)
-        enqueue({{file}, offset, std::min(kPartBytes, scanned.size - offset)});
+    enqueue_parts(file, ranges);
+}
+
+void BackupCopy::enqueue_parts(const BackupFilePtr &file, const std::vector<ReadRange> &ranges) {
+    std::vector<std::vector<ReadRange>> parts(1);
+    uint64_t bytes = 0;
+    for (ReadRange range : ranges)
+        while (range.length > 0) {
+            if (bytes == kPartBytes) {
+                parts.emplace_back();
+                bytes = 0;
+            }
+            const uint64_t length = std::min(range.length, kPartBytes - bytes);
+            parts.back().push_back({range.offset, length});
+            bytes += length;
+            range.offset += length;
+            range.length -= length;
+        }
+    table_.begin(file, static_cast<unsigned>(parts.size()));
+    for (std::vector<ReadRange> &part : parts)
+        enqueue({{file}, std::move(part)});
 }
 
 void BackupCopy::flush_batch() {
@@ -158,8 +205,8 @@ void BackupCopy::enqueue(Unit unit) {
 }
 
 void BackupCopy::work() {
-    BackupReader reader(source_);
-    BackupPacker packer(objects_);
+    Worker worker(source_, target_);
+    BackupPacker &packer = worker.packer;
     for (;;) {
         Unit unit;
         {
@@ -179,19 +226,21 @@ void BackupCopy::work() {
             units_.pop_front();
         }
         changed_.notify_all();
-        copy_unit(unit, reader, packer);
+        copy_unit(unit, worker);
     }
     packer.flush(stop_);
 }
 
-void BackupCopy::copy_unit(const Unit &unit, BackupReader &reader, BackupPacker &packer) {
-    const bool whole = unit.length == 0;
+void BackupCopy::copy_unit(const Unit &unit, Worker &worker) {
     for (const BackupFilePtr &file : unit.files) {
         stop_.check();
-        if (open(*file, whole))
-            copy_range(file, unit.offset, whole ? file->input.size : unit.length, reader, packer);
-        else
+        const bool is_part = !unit.part.empty();
+        if (!open(*file, is_part || file->changed))
             finish_piece(file);
+        else if (is_part)
+            copy_ranges(file, unit.part, false, worker);
+        else
+            copy_ranges(file, file->changed.value_or(std::vector<ReadRange>{{0, file->input.size}}), true, worker);
     }
 }
 
@@ -201,7 +250,7 @@ void BackupCopy::finish_piece(const BackupFilePtr &file) {
 }
 
 // False when the file is gone: it was dropped, and replay knows.
-bool BackupCopy::open(BackupFile &file, bool whole) {
+bool BackupCopy::open(BackupFile &file, bool at_scanned_size) {
     const std::lock_guard lock(file.input.mutex);
     if (!file.opened) {
         file.opened = true;
@@ -216,44 +265,91 @@ bool BackupCopy::open(BackupFile &file, bool whole) {
         const struct stat status = stat_of(file.input.handle, file.entry.path);
         file.vanished = !S_ISREG(status.st_mode);
         // A small file may have been replaced by another one since the scan, as configuration files are.
-        if (whole) {
+        if (!at_scanned_size) {
             file.input.size = static_cast<uint64_t>(status.st_size);
             file.entry.size = file.input.size;
             file.entry.mtime_ms = modified_ms(status);
+            if (delta_)
+                delta_->inherit(file);
         }
-        posix_fadvise(file.input.handle.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
+        posix_fadvise(file.input.handle.get(), 0, 0, file.changed ? POSIX_FADV_RANDOM : POSIX_FADV_SEQUENTIAL);
     }
     return !file.vanished;
 }
 
-void BackupCopy::copy_range(const BackupFilePtr &file, uint64_t offset, uint64_t length, BackupReader &reader,
-                            BackupPacker &packer) {
-    const auto pieces = BackupPacker::begin(file->entry.path, [this, file](std::vector<ExtentRef> &&extents) {
-        {
-            const std::lock_guard lock(file->input.mutex);
-            file->entry.extents.insert(file->entry.extents.end(), extents.begin(), extents.end());
+void BackupCopy::copy_ranges(const BackupFilePtr &file, const std::vector<ReadRange> &ranges, bool close,
+                             Worker &worker) {
+    worker.part = std::make_shared<FilePart>();
+    worker.pieces =
+        BackupPacker::begin(file->entry.path, [this, file, part = worker.part](std::vector<ExtentRef> &&extents) {
+            part->extents = std::move(extents);
+            {
+                const std::lock_guard lock(file->input.mutex);
+                file->parts.push_back(std::move(*part));
+            }
+            finish_piece(file);
+        });
+    // Scattered blocks: the kernel may fetch them all while the first are waited for.
+    if (file->changed)
+        for (const ReadRange &range : ranges)
+            posix_fadvise(file->input.handle.get(), static_cast<off_t>(range.offset), static_cast<off_t>(range.length),
+                          POSIX_FADV_WILLNEED);
+    for (const ReadRange &range : ranges) {
+        const uint64_t end = range.offset + range.length;
+        bool ended = false;
+        for (uint64_t offset = range.offset; offset < end && !ended;) {
+            stop_.check();
+            const auto piece = static_cast<size_t>(std::min<uint64_t>(kMaxExtentBytes, end - offset));
+            throttle_.take(piece, stop_);
+            size_t read_bytes = 0;
+            const ByteView plain = worker.reader.read(file->input, offset, piece, read_bytes);
+            progress_.bytes_done += read_bytes;
+            store(file, offset, plain, worker);
+            offset += piece;
+            // The rest reads as zeroes, which need no extents where nothing can shine through.
+            ended = read_bytes < piece && file->entry.inherit_below == 0;
         }
-        finish_piece(file);
-    });
-    const bool whole = length == file->input.size;
-    const uint64_t end = offset + length;
-    while (offset < end) {
-        stop_.check();
-        const auto piece = static_cast<size_t>(std::min<uint64_t>(kMaxExtentBytes, end - offset));
-        throttle_.take(piece, stop_);
-        size_t read_bytes = 0;
-        const ByteView plain = reader.read(file->input, offset, piece, read_bytes);
-        progress_.bytes_done += read_bytes;
-        if (!all_zeroes(plain))
-            packer.add(pieces, offset, plain, stop_);
-        offset += piece;
-        if (read_bytes < piece)
-            break; // the rest reads as zeroes, which need no extents
     }
     // A bundle may hold a thousand files.
-    if (whole)
+    if (close)
         file->input.handle = FileHandle();
-    BackupPacker::end(pieces);
+    BackupPacker::end(worker.pieces);
+}
+
+void BackupCopy::store(const BackupFilePtr &file, uint64_t offset, ByteView plain, Worker &worker) {
+    const size_t block_size = source_.block_size;
+    const bool inherits = offset < uint64_t{file->entry.inherit_below} * block_size;
+    worker.hashes.clear();
+    if (!inherits && all_zeroes(plain))
+        return;
+    if (worker.hasher)
+        worker.hasher->append(worker.hashes, plain, block_size);
+    if (file->known == nullptr || !worker.hasher) {
+        store_extent(offset, plain, worker.hashes, worker);
+        return;
+    }
+    const std::span<const BlockHash> hashes(worker.hashes);
+    for (const BlockRun &run : delta_->differing(*file, offset, plain, hashes)) {
+        const size_t at = run.first * block_size;
+        const size_t length = std::min(run.count * block_size, plain.size() - at);
+        store_extent(offset + at, plain.subspan(at, length), hashes.subspan(run.first, run.count), worker);
+    }
+}
+
+void BackupCopy::store_extent(uint64_t offset, ByteView plain, std::span<const BlockHash> hashes, Worker &worker) {
+    const size_t block_size = source_.block_size;
+    progress_.blocks_changed += (plain.size() + block_size - 1) / block_size;
+    worker.part->hashes.insert(worker.part->hashes.end(), hashes.begin(), hashes.end());
+    const BlockHash digest = hashes.empty() ? BlockHash{} : combined_hash(hashes);
+    if (!hashes.empty() && !target_.adopted.empty())
+        if (auto found = target_.adopted.find(digest, static_cast<uint32_t>(plain.size()))) {
+            found->extent.offset = offset;
+            found->extent.pack = target_.objects.adopt_pack(target_.adopted.pack(found->pack));
+            BackupPacker::add_stored(worker.pieces, found->extent);
+            progress_.bytes_reused += plain.size();
+            return;
+        }
+    worker.packer.add(worker.pieces, offset, plain, digest, stop_);
 }
 
 } // namespace pgvigil

@@ -6,6 +6,8 @@
 
 #include "base/cancel.h"
 #include "base/log.h"
+#include "transfer/backup_adopt.h"
+#include "transfer/backup_delta.h"
 #include "transfer/backup_pack.h"
 #include "transfer/backup_scan.h"
 #include "transfer/backup_table.h"
@@ -16,14 +18,31 @@
 #include <deque>
 #include <exception>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <vector>
 
 namespace pgvigil {
 
+// The key of the block hashes, and the repository it belongs to: every repository has its own, and all get the same
+// objects.
+struct BlockHashKey {
+    Bytes key;
+    Uuid repository{};
+};
+
 class BackupCopy {
   public:
-    BackupCopy(const BackupSource &source, const BackupOptions &options, BackupObjects &objects, BackupTable &table,
-               BackupProgress &progress, LogSink &log);
+    // What of a backup outlives its copy.
+    struct Target {
+        BackupObjects &objects;
+        BackupTable &table;
+        const std::optional<BlockHashKey> &hash_key;
+        const BackupParents *parents; // null for a full backup
+        const AdoptedPacks &adopted;
+    };
+    BackupCopy(const BackupSource &source, const BackupOptions &options, const Target &target, BackupProgress &progress,
+               LogSink &log);
 
     // Throws kCancelled soon after `cancel` fired.
     void run(const CancelToken &cancel);
@@ -34,18 +53,20 @@ class BackupCopy {
     // Work for one thread: small files together, or a part of a large one.
     struct Unit {
         std::vector<BackupFilePtr> files;
-        uint64_t offset = 0;
-        uint64_t length = 0; // of a part; 0 = the whole files
+        std::vector<ReadRange> part; // of the only file; empty = all that is read of each file
     };
+    struct Worker;
     void scan_all();
     void take_scanned(ScannedFile &&scanned);
     void flush_batch();
     void enqueue(Unit unit);
     void work();
-    void copy_unit(const Unit &unit, BackupReader &reader, BackupPacker &packer);
-    void copy_range(const BackupFilePtr &file, uint64_t offset, uint64_t length, BackupReader &reader,
-                    BackupPacker &packer);
-    bool open(BackupFile &file, bool whole);
+    void enqueue_parts(const BackupFilePtr &file, const std::vector<ReadRange> &ranges);
+    void copy_unit(const Unit &unit, Worker &worker);
+    void copy_ranges(const BackupFilePtr &file, const std::vector<ReadRange> &ranges, bool close, Worker &worker);
+    void store(const BackupFilePtr &file, uint64_t offset, ByteView plain, Worker &worker);
+    void store_extent(uint64_t offset, ByteView plain, std::span<const BlockHash> hashes, Worker &worker);
+    bool open(BackupFile &file, bool at_scanned_size);
     void finish_piece(const BackupFilePtr &file);
     void fail(std::exception_ptr failure) noexcept;
     template <class Body> void guarded(Body &&body) noexcept;
@@ -53,9 +74,10 @@ class BackupCopy {
 
     const BackupSource &source_;
     const BackupOptions &options_;
-    BackupObjects &objects_;
+    const Target target_;
     BackupTable &table_;
     BackupProgress &progress_;
+    std::optional<BackupDelta> delta_;
     BackupScan scan_;
     BackupThrottle throttle_;
     FileHandle root_;

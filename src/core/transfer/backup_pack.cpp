@@ -46,9 +46,37 @@ void BackupObjects::put_table(const std::string &name, Bytes body, const CancelT
     table_.push_back(std::move(stored));
 }
 
+void BackupObjects::put_hashes(const std::string &name, Bytes body, const CancelToken &cancel) {
+    const std::string prefix = layout_.files_prefix(id_);
+    StoredObject stored = put(prefix, prefix + name, std::move(body), ObjectRole::kDocument, cancel);
+    const std::lock_guard lock(mutex_);
+    stored.number = static_cast<uint32_t>(hashes_.size());
+    hashes_.push_back(std::move(stored));
+}
+
+uint32_t BackupObjects::adopt_pack(const StoredObject &pack) {
+    const std::lock_guard lock(mutex_);
+    const auto [at, is_new] = adopted_.try_emplace(pack.name, pack);
+    if (is_new)
+        at->second.number = next_pack();
+    return at->second.number;
+}
+
+std::vector<StoredObject> BackupObjects::hashes() const {
+    const std::lock_guard lock(mutex_);
+    return hashes_;
+}
+
+std::vector<StoredObject> BackupObjects::own_packs() const {
+    const std::lock_guard lock(mutex_);
+    return packs_;
+}
+
 std::vector<StoredObject> BackupObjects::packs() const {
     const std::lock_guard lock(mutex_);
     std::vector<StoredObject> sorted = packs_;
+    for (const auto &[name, pack] : adopted_)
+        sorted.push_back(pack);
     std::sort(sorted.begin(), sorted.end(),
               [](const StoredObject &a, const StoredObject &b) { return a.number < b.number; });
     return sorted;
@@ -62,9 +90,11 @@ std::vector<StoredObject> BackupObjects::table() const {
 uint64_t BackupObjects::stored_bytes() const {
     const std::lock_guard lock(mutex_);
     uint64_t bytes = 0;
-    for (const auto *list : {&packs_, &table_})
+    for (const auto *list : {&packs_, &table_, &hashes_})
         for (const StoredObject &object : *list)
             bytes += object.size;
+    for (const auto &[name, pack] : adopted_)
+        bytes += pack.size;
     return bytes;
 }
 
@@ -75,7 +105,8 @@ BackupPacker::Pieces BackupPacker::begin(std::string path, PackedPieces::Placed 
     return std::make_shared<PackedPieces>(std::move(path), std::move(placed));
 }
 
-void BackupPacker::add(const Pieces &pieces, uint64_t offset, ByteView plain, const CancelToken &cancel) {
+void BackupPacker::add(const Pieces &pieces, uint64_t offset, ByteView plain, const BlockHash &digest,
+                       const CancelToken &cancel) {
     ExtentRef extent;
     extent.offset = offset;
     extent.plain_length = static_cast<uint32_t>(plain.size());
@@ -86,7 +117,7 @@ void BackupPacker::add(const Pieces &pieces, uint64_t offset, ByteView plain, co
         extent.frame_offset = static_cast<uint32_t>(bundle_plain_.size());
         bundle_plain_.insert(bundle_plain_.end(), plain.begin(), plain.end());
         bundle_path_bytes_ += pieces->path_.size();
-        bundle_.push_back({pieces, pieces->extents_.size()});
+        bundle_.push_back({pieces, pieces->extents_.size(), digest});
         ++pieces->waiting_;
         pieces->extents_.push_back(extent);
         return;
@@ -95,7 +126,7 @@ void BackupPacker::add(const Pieces &pieces, uint64_t offset, ByteView plain, co
     extent.pack = number_;
     extent.frame_length = extent.plain_length;
     extent.hash = extent.own_hash;
-    extent.place = builder_.add(pieces->path_, offset, plain, extent.hash);
+    extent.place = builder_.add(pieces->path_, offset, plain, extent.hash, digest);
     pieces->extents_.push_back(extent);
     placed_frame(extent.place, cancel);
 }
@@ -115,12 +146,13 @@ void BackupPacker::close_bundle(const CancelToken &cancel) {
     if (bundle_.size() == 1) {
         const ExtentRef &only = bundle_.front().pieces->extents_[bundle_.front().index];
         hash = only.own_hash;
-        place = builder_.add(bundle_.front().pieces->path_, only.offset, bundle_plain_, hash);
+        place = builder_.add(bundle_.front().pieces->path_, only.offset, bundle_plain_, hash, bundle_.front().digest);
     } else {
         std::vector<BundledExtent> extents;
         for (const Waiting &waiting : bundle_) {
             const ExtentRef &extent = waiting.pieces->extents_[waiting.index];
-            extents.push_back({waiting.pieces->path_, extent.offset, extent.plain_length, extent.own_hash});
+            extents.push_back(
+                {waiting.pieces->path_, extent.offset, extent.plain_length, extent.own_hash, waiting.digest});
         }
         hash = content_hash(bundle_plain_);
         place = builder_.add_bundle(std::move(extents), bundle_plain_, hash);

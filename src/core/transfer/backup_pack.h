@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -28,12 +29,18 @@ class BackupObjects {
 
     [[nodiscard]] uint32_t next_pack() noexcept { return next_pack_++; }
     void put_pack(uint32_t number, Bytes body, const CancelToken &cancel);
+    // A pack of an attempt that died becomes one of this backup's; returns its number, the same for the same name.
+    [[nodiscard]] uint32_t adopt_pack(const StoredObject &pack);
     // `name` is a part's or the index's below files/<id>/.
     void put_table(const std::string &name, Bytes body, const CancelToken &cancel);
+    void put_hashes(const std::string &name, Bytes body, const CancelToken &cancel);
 
-    // In order of their numbers; the table as it was written.
+    // In order of their numbers; the table and the hashes as they were written.
     [[nodiscard]] std::vector<StoredObject> packs() const;
     [[nodiscard]] std::vector<StoredObject> table() const;
+    [[nodiscard]] std::vector<StoredObject> hashes() const;
+    // This backup's own packs, in the order in which they were put.
+    [[nodiscard]] std::vector<StoredObject> own_packs() const;
     [[nodiscard]] uint64_t stored_bytes() const;
 
     const Compression compression;
@@ -51,6 +58,8 @@ class BackupObjects {
     mutable std::mutex mutex_;
     std::vector<StoredObject> packs_;
     std::vector<StoredObject> table_;
+    std::vector<StoredObject> hashes_;
+    std::map<std::string, StoredObject> adopted_; // by name
 };
 
 // Smaller extents go into a frame together with others; larger ones have one of their own.
@@ -81,8 +90,10 @@ class BackupPacker {
     explicit BackupPacker(BackupObjects &objects);
 
     [[nodiscard]] static Pieces begin(std::string path, PackedPieces::Placed placed);
-    // 1 to kMaxExtentBytes bytes at `offset`; they are copied.
-    void add(const Pieces &pieces, uint64_t offset, ByteView plain, const CancelToken &cancel);
+    // 1 to kMaxExtentBytes bytes at `offset`; they are copied. `digest`: combined_hash() of their blocks, or zeroes.
+    void add(const Pieces &pieces, uint64_t offset, ByteView plain, const BlockHash &digest, const CancelToken &cancel);
+    // An extent that is stored already.
+    static void add_stored(const Pieces &pieces, const ExtentRef &extent) { pieces->extents_.push_back(extent); }
     static void end(const Pieces &pieces);
 
     // Whether extents wait for others to share a frame with.
@@ -95,6 +106,7 @@ class BackupPacker {
     struct Waiting {
         Pieces pieces;
         size_t index = 0; // in pieces->extents_
+        BlockHash digest{};
     };
     void make_room(size_t plain_length, size_t path_bytes, size_t extents, const CancelToken &cancel);
     void placed_frame(const PackPlace &place, const CancelToken &cancel);

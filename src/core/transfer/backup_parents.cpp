@@ -52,7 +52,8 @@ BackupParents::BackupParents(BackupUploader &uploader, const std::vector<std::st
     const CommitDocument &nearest = commits_.front();
     const std::vector<std::string> rest(ids.begin() + 1, ids.end());
     if (nearest.parents != rest || !commits_.back().full)
-        throw Error(ErrorCode::kConflict, fmt::format("backup {} does not build on the backups it was given with", ids[0]));
+        throw Error(ErrorCode::kConflict,
+                    fmt::format("backup {} does not build on the backups it was given with", ids[0]));
     for (const CommitDocument &commit : commits_) {
         for (const PageDamage &file : commit.damage)
             damaged_.insert(file.path);
@@ -80,8 +81,8 @@ void BackupParents::open_in(const Repository &repository, const std::vector<std:
         commits_ = std::move(commits);
         digests_ = std::move(digests);
     } else if (digests != digests_) {
-        throw Error(ErrorCode::kConflict,
-                    fmt::format("\"{}\" holds another backup {} than the other repositories", repository.url(), ids[0]));
+        throw Error(ErrorCode::kConflict, fmt::format("\"{}\" holds another backup {} than the other repositories",
+                                                      repository.url(), ids[0]));
     }
 }
 

@@ -1,8 +1,8 @@
 // The chain that an incremental backup builds on: its commit documents, the nearest parent's file table, and the hashes
 // of its blocks. Each object is read from whichever live repository delivers it.
 //
-// Guarantees: what is opened was committed, the same in every live repository, and had no tombstone after the attempt that
-// names it was created (rules D2). Threading: made and checked by the owner of the backup; hashes() by any thread.
+// Guarantees: what is opened was committed, the same in every live repository, and had no tombstone after the attempt
+// that names it was created (rules D2). Threading: made and checked by the owner of the backup; hashes() by any thread.
 #pragma once
 
 #include "base/cancel.h"

@@ -14,8 +14,9 @@ constexpr std::chrono::milliseconds kCancelPoll{50};
 
 } // namespace
 
-BackupTable::BackupTable(FileTableWriter &writer, size_t limit, std::atomic<uint64_t> &bad_pages, LogSink &log)
-    : writer_(writer), limit_(limit), bad_pages_(bad_pages), log_(log) {}
+BackupTable::BackupTable(FileTableWriter &writer, BlockHashWriter *hashes, size_t limit,
+                         std::atomic<uint64_t> &bad_pages, LogSink &log)
+    : writer_(writer), hashes_(hashes), limit_(limit), bad_pages_(bad_pages), log_(log) {}
 
 bool BackupTable::has_room() {
     const std::lock_guard lock(mutex_);
@@ -54,9 +55,7 @@ void BackupTable::settle_front() {
         if (!file.vanished) {
             if (file.input.damage.bad_pages > 0)
                 report_damage(file);
-            std::sort(file.entry.extents.begin(), file.entry.extents.end(),
-                      [](const ExtentRef &a, const ExtentRef &b) { return a.offset < b.offset; });
-            take(std::move(file.entry));
+            take(row_of(std::move(file)));
         }
         files_.pop_front();
         if (files_.size() == limit_ / 2)
@@ -74,57 +73,77 @@ void BackupTable::report_damage(BackupFile &file) {
     damage_.push_back(std::move(damage));
 }
 
-void BackupTable::take(FileEntry &&entry) {
-    if (entry.kind == FileKind::kRegular) {
-        ++totals_.files;
-        totals_.logical_bytes += entry.size;
-        totals_.extents += entry.extents.size();
-        for (const ExtentRef &extent : entry.extents)
-            totals_.new_bytes += extent.plain_length;
+BackupTable::Row BackupTable::row_of(BackupFile &&file) {
+    std::sort(file.parts.begin(), file.parts.end(), [](const FilePart &a, const FilePart &b) {
+        return !b.extents.empty() && (a.extents.empty() || a.extents.front().offset < b.extents.front().offset);
+    });
+    Row row;
+    row.entry = std::move(file.entry);
+    for (FilePart &part : file.parts) {
+        row.entry.extents.insert(row.entry.extents.end(), part.extents.begin(), part.extents.end());
+        row.hashes.insert(row.hashes.end(), part.hashes.begin(), part.hashes.end());
+        part = FilePart();
     }
-    if (compare_paths(entry.path, kHeldBackAfter) > 0)
-        held_back_.push_back(std::move(entry));
-    else
-        write(entry);
+    return row;
 }
 
-void BackupTable::write(const FileEntry &entry) {
-    while (!extra_.empty() && compare_paths(extra_.begin()->first, entry.path) < 0) {
-        writer_.add(extra_.begin()->second);
-        extra_.erase(extra_.begin());
-    }
-    // What was given explicitly stands for what the scan found under the same name.
-    if (const auto same = extra_.find(entry.path); same != extra_.end()) {
-        writer_.add(same->second);
-        extra_.erase(same);
-    } else {
-        writer_.add(entry);
-    }
-    last_written_ = entry.path;
-}
-
-void BackupTable::add_extra(FileEntry entry) {
-    const std::lock_guard lock(mutex_);
-    if (!last_written_.empty() && compare_paths(entry.path, last_written_) <= 0)
-        throw Error(ErrorCode::kInternal, fmt::format("\"{}\" comes too late: the file table is past it", entry.path));
+void BackupTable::count(const FileEntry &entry) {
+    if (entry.kind != FileKind::kRegular)
+        return;
     ++totals_.files;
     totals_.logical_bytes += entry.size;
     totals_.extents += entry.extents.size();
     for (const ExtentRef &extent : entry.extents)
         totals_.new_bytes += extent.plain_length;
+}
+
+void BackupTable::take(Row &&row) {
+    count(row.entry);
+    if (compare_paths(row.entry.path, kHeldBackAfter) > 0)
+        held_back_.push_back(std::move(row));
+    else
+        write(row);
+}
+
+void BackupTable::put(const Row &row) {
+    writer_.add(row.entry);
+    if (hashes_ != nullptr)
+        hashes_->add(row.hashes);
+}
+
+void BackupTable::write(const Row &row) {
+    while (!extra_.empty() && compare_paths(extra_.begin()->first, row.entry.path) < 0) {
+        put(extra_.begin()->second);
+        extra_.erase(extra_.begin());
+    }
+    // What was given explicitly stands for what the scan found under the same name.
+    if (const auto same = extra_.find(row.entry.path); same != extra_.end()) {
+        put(same->second);
+        extra_.erase(same);
+    } else {
+        put(row);
+    }
+    last_written_ = row.entry.path;
+}
+
+void BackupTable::add_extra(FileEntry entry, std::vector<BlockHash> hashes) {
+    const std::lock_guard lock(mutex_);
+    if (!last_written_.empty() && compare_paths(entry.path, last_written_) <= 0)
+        throw Error(ErrorCode::kInternal, fmt::format("\"{}\" comes too late: the file table is past it", entry.path));
+    count(entry);
     std::string path = entry.path;
-    extra_.insert_or_assign(std::move(path), std::move(entry));
+    extra_.insert_or_assign(std::move(path), Row{std::move(entry), std::move(hashes)});
 }
 
 void BackupTable::finish() {
     const std::lock_guard lock(mutex_);
     if (!files_.empty())
         throw Error(ErrorCode::kInternal, fmt::format("\"{}\" was not finished", files_.front()->entry.path));
-    for (const FileEntry &entry : held_back_)
-        write(entry);
+    for (const Row &row : held_back_)
+        write(row);
     held_back_.clear();
-    for (const auto &[path, entry] : extra_)
-        writer_.add(entry);
+    for (const auto &[path, row] : extra_)
+        put(row);
     extra_.clear();
 }
 

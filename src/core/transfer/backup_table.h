@@ -8,6 +8,8 @@
 
 #include "base/cancel.h"
 #include "base/log.h"
+#include "repo/block_hashes.h"
+#include "repo/chain_table.h"
 #include "repo/file_table.h"
 #include "transfer/backup_reader.h"
 
@@ -17,13 +19,31 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 namespace pgvigil {
 
+// Extents that were read together, ascending, and the hashes of their blocks, if they are taken.
+struct FilePart {
+    std::vector<ExtentRef> extents;
+    std::vector<BlockHash> hashes;
+};
+
+struct ReadRange {
+    uint64_t offset = 0; // bytes from the file's start
+    uint64_t length = 0;
+};
+
 struct BackupFile {
-    FileEntry entry; // extents are added under `input.mutex`
+    FileEntry entry; // its extents come from the parts
     BackupInput input;
+    std::vector<FilePart> parts; // of disjoint parts of the file; guarded by input.mutex
+    // Of an incremental backup that knows what changed: only these are read, of the file as the scan saw it.
+    std::optional<std::vector<ReadRange>> changed;
+    // Of one that compares hashes: where the parents have the file's blocks, and how many blocks the parent has.
+    std::shared_ptr<const std::vector<ChainPiece>> known;
+    uint32_t known_blocks = 0;
     unsigned open_pieces = 0; // guarded by the table
     bool opened = false;      // guarded by input.mutex
     bool vanished = false;    // guarded by input.mutex
@@ -39,7 +59,9 @@ struct BackupTableTotals {
 
 class BackupTable {
   public:
-    BackupTable(FileTableWriter &writer, size_t limit, std::atomic<uint64_t> &bad_pages, LogSink &log);
+    // `hashes` is null where the backup takes none.
+    BackupTable(FileTableWriter &writer, BlockHashWriter *hashes, size_t limit, std::atomic<uint64_t> &bad_pages,
+                LogSink &log);
 
     // The next file in order, to be finished by `pieces` calls of done(); none for what has no contents.
     void begin(const BackupFilePtr &file, unsigned pieces);
@@ -50,7 +72,7 @@ class BackupTable {
     bool done(const BackupFilePtr &file);
 
     // A file that does not come from the directory's scan; its place must not have been passed.
-    void add_extra(FileEntry entry);
+    void add_extra(FileEntry entry, std::vector<BlockHash> hashes);
     // Everything that was held back. The writer's finish() is the caller's.
     void finish();
 
@@ -61,20 +83,28 @@ class BackupTable {
     struct PathLess {
         bool operator()(const std::string &a, const std::string &b) const noexcept { return compare_paths(a, b) < 0; }
     };
+    struct Row {
+        FileEntry entry;
+        std::vector<BlockHash> hashes;
+    };
     void settle_front();
     void report_damage(BackupFile &file);
-    void take(FileEntry &&entry);
-    void write(const FileEntry &entry);
+    static Row row_of(BackupFile &&file);
+    void take(Row &&row);
+    void count(const FileEntry &entry);
+    void write(const Row &row);
+    void put(const Row &row);
 
     FileTableWriter &writer_;
+    BlockHashWriter *const hashes_;
     const size_t limit_;
     std::atomic<uint64_t> &bad_pages_;
     LogSink &log_;
     std::mutex mutex_;
     std::condition_variable room_;
     std::deque<BackupFilePtr> files_;
-    std::map<std::string, FileEntry, PathLess> extra_;
-    std::vector<FileEntry> held_back_;
+    std::map<std::string, Row, PathLess> extra_;
+    std::vector<Row> held_back_;
     std::string last_written_;
     BackupTableTotals totals_;
     std::vector<PageDamage> damage_;

@@ -6,6 +6,8 @@
 // and every object it names is stored (promise 3). A repository that fails on the way is given up with a warning while
 // others remain; when none is left the error is thrown. Memory is bounded whatever the number and size of files: about
 // 32 MiB for each thread, 96 MiB of objects being uploaded, and the facts of some ten thousand files.
+// An incremental backup stores only what changed since its parents; one that continues backups which died takes over
+// what they stored. Both look for tombstones after they named what they need and again before the commit (rules D2).
 //
 // Order of calls: begin(), copy(), commit(); add_file() anywhere between begin() and commit(). After an exception only
 // the destructor may be called. Threading: one owner; copy() blocks and uses threads of its own; `progress` may be read
@@ -15,10 +17,14 @@
 #include "base/cancel.h"
 #include "base/log.h"
 #include "codec/compression.h"
+#include "pgdata/block_changes.h"
+#include "plan/backup_kind.h"
 #include "repo/documents.h"
 #include "repo/repository.h"
+#include "transfer/backup_adopt.h"
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -36,6 +42,10 @@ struct BackupSource {
     Lsn start_lsn;                            // pages changed at or after it are not checked
     std::string tablespace_version_directory; // PG_15_202209061
     bool group_access = false;
+    // Of an incremental backup: how it finds what changed. With summaries, `changes` holds what they say of the WAL
+    // from the nearest parent's start to this backup's, without a gap.
+    ChangeMethod method = ChangeMethod::kHashes;
+    std::shared_ptr<const BlockChanges> changes;
 };
 
 struct BackupOptions {
@@ -43,6 +53,10 @@ struct BackupOptions {
     unsigned threads = 2;
     uint64_t max_rate = 0; // bytes of files read a second, all threads together; 0 = no limit
     uint64_t epoch = 0;
+    bool block_hashes = true;      // keyed hashes of the blocks, for later backups to compare with (rules A4)
+    bool continue_attempts = true; // reuse what backups that died have stored (rules A7); needs block_hashes
+    DeadAttemptRules dead_attempts{};
+    std::chrono::milliseconds renewal_period{std::chrono::minutes(1)};
 };
 
 enum class BackupPhase : uint8_t {
@@ -66,6 +80,8 @@ struct BackupProgress {
     std::atomic<uint32_t> tablespaces_total{0};
     std::atomic<uint32_t> tablespaces_done{0};
     std::atomic<uint64_t> bad_pages{0};
+    std::atomic<uint64_t> blocks_changed{0}; // of extents of this backup, those it found stored among them
+    std::atomic<uint64_t> bytes_reused{0};   // plain bytes that a backup which died had stored already
 };
 
 class BackupWriter {
@@ -75,7 +91,9 @@ class BackupWriter {
     ~BackupWriter();
 
     // Creates attempts/<id>.json everywhere, with the first free id from `attempt.started_ms` on; returns the id. A
-    // repository that cannot be written to is given up.
+    // repository that cannot be written to is given up. Of an incremental backup `attempt.parents` are the chain it
+    // builds on (KindDecision.parents); a repository without them, or that expires one of them, is given up: with
+    // kConflict, retryable, when it is the last one.
     std::string begin(AttemptDocument attempt, bool full, const CancelToken &cancel);
 
     // Copies everything but pg_control, backup_label, tablespace_map and what pg_wal holds. Directories are recorded,
