@@ -7,6 +7,7 @@ usage: independent_reader.py check ROOT                  every object, every che
 """
 import ctypes
 import hashlib
+import hmac
 import json
 import os
 import struct
@@ -286,6 +287,37 @@ class Chain:
         return body
 
 
+def block_hashes(repository, prefix, commit):
+    """The hashes of all blocks, in the order of the file table."""
+    out = bytearray()
+    for number, item in enumerate(commit["hashes"]):
+        key = prefix + item["name"]
+        data = repository.read(key)
+        need(Header(data, key).kind == 9 and item["name"] == f"hashes-{number:06d}", f"{key}: no block hashes")
+        at, index = 140, 0
+        while at < len(data):
+            need(at == 140 + 65568 * index, f"{key}: frame {index} out of place")
+            kind, _, found, plain, at = frame(data, at, key)
+            need(kind == 6 and found == index and len(plain) % 16 == 0, f"{key}: frame {index}")
+            out += plain
+            index += 1
+    return bytes(out)
+
+
+def check_block_hashes(repository, chain, prefix, commit):
+    if not commit["block_hashes"]:
+        return
+    root = json.loads(repository.document("pgvigil.json"))
+    need(root["id"] == commit["hash_repository"], f"{prefix}: hashes by another repository's key")
+    key, size, expected = bytes.fromhex(root["hash_key"]), commit["block_size"], bytearray()
+    for entry in chain.entries():
+        for extent in entry[6]:
+            data = chain.extent(chain.packs[0], extent)
+            for at in range(0, len(data), size):
+                expected += hmac.digest(key, data[at:at + size], "sha256")[:16]
+    need(block_hashes(repository, prefix, commit) == bytes(expected), f"{prefix}: block hashes")
+
+
 def clusters(repository):
     return [name for name in sorted(os.listdir(repository.root)) if name.isdigit()]
 
@@ -311,7 +343,7 @@ def check(root):
             backup = commit["id"]
             packs = pack_keys(cluster, commit)
             stored = list(zip(packs.values(), commit["packs"]))
-            stored += [(f"{cluster}/files/{backup}/{item['name']}", item) for item in commit["table"]]
+            stored += [(f"{cluster}/files/{backup}/{item['name']}", item) for item in commit["table"] + commit["hashes"]]
             for key, item in stored:
                 data = repository.read(key)
                 need(len(data) == item["size"] and hashlib.sha256(data).hexdigest() == item["sha256"],
@@ -319,6 +351,7 @@ def check(root):
             for key in packs.values():
                 repository.pack(key)
             chain = Chain(repository, cluster, backup)
+            check_block_hashes(repository, chain, f"{cluster}/files/{backup}/", commit)
             backups[backup] = {
                 entry[0].decode(errors="backslashreplace"): hashlib.sha256(chain.content(entry[0])).hexdigest()
                 for entry in chain.entries() if entry[1] == 1}
