@@ -8,6 +8,7 @@
 
 #include <map>
 #include <set>
+#include <thread>
 
 namespace pgvigil::test {
 
@@ -119,11 +120,17 @@ class IncrementalTest : public BackupTest {
         source.changes = changes;
         return back_up_as(false, before_commit, {});
     }
-    // A backup that dies after its copy, or during it when `store` fails.
+    // A backup that dies after its copy, once its packs are stored.
     std::string interrupted(bool is_full) {
         BackupWriter writer(repositories, options, progress, log);
         const std::string id = writer.begin(attempt_of(is_full), is_full, never);
         writer.copy(source, never);
+        for (uint64_t stored = 0, looks = 0; looks < 10;) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+            const uint64_t now = progress.bytes_stored;
+            looks = now == stored && now > 0 ? looks + 1 : 0;
+            stored = now;
+        }
         return id;
     }
     [[nodiscard]] AttemptDocument attempt_of(bool is_full) {

@@ -73,7 +73,7 @@ TEST_F(BackupWriterTest, commit_document_says_what_the_backup_is) {
     EXPECT_EQ(commit.table.back().name, "index");
     EXPECT_TRUE(commit.damage.empty());
     uint64_t stored = 0;
-    for (const auto *list : {&commit.packs, &commit.table})
+    for (const auto *list : {&commit.packs, &commit.table, &commit.hashes})
         for (const StoredObject &object : *list)
             stored += object.size;
     EXPECT_EQ(commit.totals.stored_bytes, stored);
