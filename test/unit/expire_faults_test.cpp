@@ -1,0 +1,215 @@
+// Expiry cut off at every operation, before or after its effect: what is listed can be restored, and the next run
+// completes. And a backup that races with it: every interleaving of the two protocols (rules D2).
+#include "expire_support.h"
+
+#include "base/error.h"
+#include "storage/faulty_store.h"
+
+#include <gmock/gmock.h>
+
+namespace pgvigil {
+namespace {
+
+using test::at;
+using test::ExpireWorld;
+using test::fill;
+using test::kDayMs;
+using test::kHourMs;
+
+constexpr const char *kFull1 = "20270101T000000F";
+constexpr const char *kDead = "20270103T120000F";
+
+// Something of everything: an adopted pack, a keep, an old tombstone, a renewal.
+void fill_more(ExpireWorld &world) {
+    fill(world);
+    StoredObject adopted;
+    adopted.name = std::string(kDead) + "/000000";
+    adopted.number = 100;
+    adopted.size = 6;
+    world.add_backup("20270106T000000F", {}, 51, 52, kDayMs, {adopted});
+    add_keep(world.repository(), {"20270105T000000I", 0, false, std::nullopt, "test", world.now}, 1, world.never);
+    create_tombstone(world.repository(), {"20260101T000000F", "", "", 0}, 1, world.never);
+    world.aged->set_time(world.layout.tombstone("20260101T000000F"), world.now - 2 * kDayMs);
+    world.put_text(world.layout.renewal("20270106T000000F", 1), "alive", kDayMs + kHourMs);
+}
+
+class ExpireCutOff : public testing::TestWithParam<FaultMoment> {};
+
+TEST_P(ExpireCutOff, EveryListedBackupCanBeRestoredAndTheNextRunCompletes) {
+    std::vector<std::string> expected;
+    uint64_t operations = 0;
+    {
+        ExpireWorld world;
+        fill_more(world);
+        const auto faulty = std::make_shared<FaultyStore>(world.aged);
+        (void)expire_repository(world.repository(faulty), world.options, null_log(), world.never);
+        operations = faulty->calls();
+        expected = world.keys();
+    }
+    ASSERT_GT(operations, 50U);
+    for (uint64_t number = 1; number <= operations; ++number) {
+        ExpireWorld world;
+        fill_more(world);
+        const auto faulty = std::make_shared<FaultyStore>(world.aged);
+        faulty->fail_from(number, GetParam());
+        EXPECT_THROW((void)expire_repository(world.repository(faulty), world.options, null_log(), world.never), Error);
+        const std::string when = "cut off at operation " + std::to_string(number);
+        world.check_listed(when);
+        (void)world.expire();
+        world.check_listed(when + " and completed");
+        ASSERT_EQ(world.keys(), expected) << when;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(BeforeAndAfter, ExpireCutOff, testing::Values(FaultMoment::kBefore, FaultMoment::kAfter),
+                         [](const auto &info) { return info.param == FaultMoment::kBefore ? "Before" : "After"; });
+
+TEST(ExpireEachDeletion, WhatIsListedCanBeRestored) {
+    ExpireWorld world;
+    fill_more(world);
+    int deletions = 0;
+    world.aged->refuse_delete = [&](const std::string & /*key*/) {
+        ++deletions;
+        world.check_listed("before deletion " + std::to_string(deletions));
+        return std::nullopt;
+    };
+    (void)world.expire();
+    world.check_listed("at the end");
+    EXPECT_GT(deletions, 40);
+}
+
+// A backup as its writer goes about it, step by step: it begins before the tombstone is seen or not at all.
+class RacingBackup {
+  public:
+    static constexpr const char *kId = "20270106T000000I";
+
+    explicit RacingBackup(ExpireWorld &world) : world_(world) {}
+
+    void step() {
+        switch (next_++) {
+        case 0:
+            chosen_ = std::ranges::count(world_.listed(), kFull1) > 0; // what the catalog offers
+            break;
+        case 1:
+            if (chosen_)
+                world_.add_attempt(kId, {kFull1}, at(58), 0);
+            break;
+        case 2:
+            yielded_ = !chosen_ || has_tombstone(world_.repository(world_.memory), kFull1, world_.never);
+            break;
+        case 3:
+            if (!yielded_)
+                commit();
+            break;
+        default:
+            break;
+        }
+    }
+    [[nodiscard]] int steps_done() const { return next_; }
+    [[nodiscard]] bool committed() const { return committed_; }
+    static constexpr int kSteps = 4;
+
+  private:
+    void commit() {
+        CommitDocument document = test::backup(kId, 1, at(58, 100), at(58, 200), world_.now);
+        document.full = false;
+        document.parents = {kFull1};
+        document.system_identifier = test::kExpireCluster;
+        document.wal_ranges = {{1, document.start_lsn, document.stop_lsn}};
+        world_.put(world_.layout.commit(kId), encode_document(encode(document), 1, random_uuid()), 0);
+        committed_ = true;
+    }
+
+    ExpireWorld &world_;
+    int next_ = 0;
+    bool chosen_ = false;
+    bool yielded_ = true;
+    bool committed_ = false;
+};
+
+void small_world(ExpireWorld &world) {
+    world.add_wal(1, 1, 2, 5 * kDayMs);
+    world.add_wal(1, 57, 59, 5 * kDayMs);
+    world.add_backup(kFull1, {}, 1, 2, 6 * kDayMs, {}, 1);
+    world.add_backup("20270104T000000F", {}, 57, 57, 3 * kDayMs, {}, 1);
+}
+
+// Runs the backup's step `i` before the operation `when[i]` of expiry.
+bool race(const std::array<uint64_t, RacingBackup::kSteps> &when) {
+    ExpireWorld world;
+    small_world(world);
+    RacingBackup backup(world);
+    uint64_t operation = 0;
+    world.aged->before_each = [&] {
+        ++operation;
+        while (backup.steps_done() < RacingBackup::kSteps &&
+               when[static_cast<size_t>(backup.steps_done())] == operation)
+            backup.step();
+    };
+    (void)world.expire();
+    world.aged->before_each = nullptr;
+    while (backup.steps_done() < RacingBackup::kSteps)
+        backup.step();
+    world.check_listed("after the race");
+    return backup.committed();
+}
+
+TEST(ExpireRace, NoInterleavingLosesABackup) {
+    uint64_t operations = 0;
+    {
+        ExpireWorld world;
+        small_world(world);
+        const auto faulty = std::make_shared<FaultyStore>(world.aged);
+        (void)expire_repository(world.repository(faulty), world.options, null_log(), world.never);
+        operations = faulty->calls();
+    }
+    uint64_t races = 0;
+    uint64_t committed = 0;
+    for (uint64_t a = 1; a <= operations + 1; ++a)
+        for (uint64_t b = a; b <= operations + 1; ++b)
+            for (uint64_t c = b; c <= operations + 1; ++c)
+                // The commit's place matters only in relation to what expiry lists and deletes: a few are enough.
+                for (const uint64_t d : {c, (c + operations + 1) / 2, operations + 1}) {
+                    ++races;
+                    committed += race({a, b, c, d}) ? 1 : 0;
+                    if (testing::Test::HasFailure())
+                        FAIL() << "steps before operations " << a << " " << b << " " << c << " " << d;
+                }
+    EXPECT_GT(committed, 0U);
+    EXPECT_LT(committed, races);
+    RecordProperty("races", static_cast<int>(races));
+}
+
+// A keep that is said at any moment of a run is obeyed or refused, never forgotten.
+TEST(ExpireRace, AKeepIsObeyedOrRefused) {
+    for (uint64_t moment = 1;; ++moment) {
+        ExpireWorld world;
+        small_world(world);
+        uint64_t operation = 0;
+        std::optional<bool> kept;
+        world.aged->before_each = [&] {
+            if (++operation != moment)
+                return;
+            try {
+                add_keep(world.repository(world.memory), {kFull1, 0, false, std::nullopt, "test", world.now}, 1,
+                         world.never);
+                kept = true;
+            } catch (const Error &error) {
+                EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+                kept = false;
+            }
+        };
+        (void)world.expire();
+        world.aged->before_each = nullptr;
+        if (!kept)
+            return; // the run was over before
+        world.check_listed("keep at operation " + std::to_string(moment));
+        EXPECT_EQ(*kept, std::ranges::count(world.listed(), kFull1) > 0) << "keep at operation " << moment;
+        (void)world.expire();
+        world.check_listed("the run after");
+        EXPECT_EQ(*kept, std::ranges::count(world.listed(), kFull1) > 0) << "the run after";
+    }
+}
+
+} // namespace
+} // namespace pgvigil
