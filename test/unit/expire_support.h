@@ -142,7 +142,7 @@ class ExpireWorld {
     }
 
     StoredObject store_object(const std::string &prefix, size_t number, int64_t age_ms) {
-        char name[16];
+        char name[24];
         std::snprintf(name, sizeof name, "%06zu", number);
         put_text(prefix + name, "stored", age_ms);
         StoredObject object;
