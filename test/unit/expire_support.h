@@ -30,29 +30,29 @@ class AgedStore final : public ObjectStore {
     explicit AgedStore(std::shared_ptr<ObjectStore> inner) : inner_(std::move(inner)) {}
 
     void set_time(const std::string &key, int64_t modified_ms) { times_[key] = modified_ms; }
-    std::function<void()> before_each;
+    std::function<void(std::string_view key)> before_each; // the prefix of a listing
     std::function<std::optional<DeleteFailure>(const std::string &key)> refuse_delete;
     std::optional<int64_t> clock;
     bool versioned = false;
 
     PutOutcome put_new(const PutRequest &request, const CancelToken &cancel) override {
-        step();
+        step(request.key);
         return inner_->put_new(request, cancel);
     }
     std::optional<Bytes> get(std::string_view key, uint64_t limit, const CancelToken &cancel) override {
-        step();
+        step(key);
         return inner_->get(key, limit, cancel);
     }
     std::optional<Bytes> get_range(std::string_view key, ByteRange range, const CancelToken &cancel) override {
-        step();
+        step(key);
         return inner_->get_range(key, range, cancel);
     }
     std::optional<ObjectInfo> head(std::string_view key, const CancelToken &cancel) override {
-        step();
+        step(key);
         return inner_->head(key, cancel);
     }
     ListPage list(const ListRequest &request, const CancelToken &cancel) override {
-        step();
+        step(request.prefix);
         ListPage page = inner_->list(request, cancel);
         for (ObjectInfo &object : page.objects)
             if (const auto time = times_.find(object.key); time != times_.end())
@@ -62,7 +62,7 @@ class AgedStore final : public ObjectStore {
     std::vector<DeleteFailure> remove(const std::vector<std::string> &keys, const CancelToken &cancel) override {
         std::vector<DeleteFailure> failures;
         for (const std::string &key : keys) {
-            step();
+            step(key);
             if (refuse_delete)
                 if (auto failure = refuse_delete(key)) {
                     failures.push_back(*std::move(failure));
@@ -79,10 +79,10 @@ class AgedStore final : public ObjectStore {
     [[nodiscard]] const std::string &display_name() const override { return inner_->display_name(); }
 
   private:
-    void step() {
+    void step(std::string_view key) {
         const std::lock_guard lock(mutex_);
         if (before_each)
-            before_each();
+            before_each(key);
     }
 
     const std::shared_ptr<ObjectStore> inner_;
@@ -165,7 +165,7 @@ class ExpireWorld {
 
     void add_wal(TimelineId timeline, uint64_t first, uint64_t last, int64_t age_ms) {
         for (uint64_t segment = first; segment <= last; ++segment)
-            put_text(layout.wal_file(segment_name(timeline, segment, kSegment)), "wal", age_ms);
+            put(layout.wal_file(segment_name(timeline, segment, kSegment)), encode_document("{}", 1, Uuid{}), age_ms);
     }
 
     ExpireReport expire() { return expire_repository(repository(), options, null_log(), never); }
