@@ -12,15 +12,14 @@ my @backups = map { my $id = backup_now($node); wait_for_archived($node); $id } 
 
 # Throttled, so that two expiries fit into it.
 my $size = $node->safe_psql('postgres', 'SELECT sum(pg_database_size(oid)) FROM pg_database');
-set_and_reload($node, 'pgvigil.max_rate' => int($size / 6 / 1024) . 'kB');
+set_and_reload($node, 'pgvigil.max_rate' => int($size / 10 / 1024) . 'kB');
 $node->safe_psql('postgres', q(SELECT pgv_backup_now('full', wait => false)));
-wait_for(sub { $node->safe_psql('postgres', 'SELECT bytes_stored > 0 FROM pgv_progress') eq 't' }, 'the backup to store');
+wait_for(sub { $node->safe_psql('postgres', 'SELECT bytes_done > 0 FROM pgv_progress') eq 't' }, 'the backup to copy');
 my ($running) = $node->safe_psql('postgres', 'SELECT backup_id FROM pgv_progress');
 like($node->safe_psql('postgres', 'SELECT kind, object, action, reason FROM pgv_expire()'), qr/^attempt\|$running\|keep\|it is running$/m, 'it is shown as running');
 $node->safe_psql('postgres', 'SELECT * FROM pgv_expire(false, true)') for 1 .. 2;
 is($node->safe_psql('postgres', 'SELECT count(*) FROM pgv_progress'), 1, 'the backup goes on');
 is($node->safe_psql('postgres', 'SELECT string_agg(backup_id, \',\') FROM pgv_backups'), $backups[2], 'the others were expired');
-set_and_reload($node, 'pgvigil.max_rate' => '0');
 wait_for(sub { $node->safe_psql('postgres', "SELECT count(*) FROM pgv_backups WHERE backup_id = '$running'") == 1 }, 'the backup to complete');
 wait_for_archived($node);
 $node->safe_psql('postgres', 'SELECT * FROM pgv_expire(false)');

@@ -131,6 +131,10 @@ RestoreOptions restore_options(const Options &options, const Planned &planned, u
         // Where the plan ends before the WAL does, replay must end there too, and not stop at the gap.
         if (!command.path.empty() && (plan.to_planned_end || planned.goes_on))
             command.path.back().end = plan.wal_to;
+        // The server reads ahead: where the WAL of an old backup ends it asks for a segment that it does not need.
+        else if (!command.path.empty() && plan.target_value == "immediate" &&
+                 command.path.back().timeline == plan.window.timeline)
+            command.path.back().end = plan.window.to_lsn;
     }
     return out;
 }
