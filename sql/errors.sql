@@ -17,6 +17,13 @@ BEGIN
         'SELECT pgv_take_over(NULL)',
         'SELECT pgv_take_over(''  '')',
         'SELECT pgv_take_over(''because'')',
+        'SELECT pgv_expire()',
+        'SELECT pgv_expire(NULL)',
+        'SELECT pgv_expire(false, NULL)',
+        'SELECT pgv_keep(NULL)',
+        'SELECT pgv_keep(''20261120T084013F'')',
+        'SELECT pgv_release(NULL)',
+        'SELECT pgv_release(''20261120T084013F'')',
         'SELECT pgv_accept_repository()'] LOOP
         BEGIN
             EXECUTE call;
