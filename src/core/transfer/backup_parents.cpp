@@ -1,11 +1,13 @@
 #include "transfer/backup_parents.h"
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "repo/envelope.h"
 #include "repo/tombstones.h"
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <mutex>
 #include <set>
 
 namespace pgvigil {
@@ -14,6 +16,8 @@ namespace {
 
 constexpr uint64_t kMaxCommitBytes = 32 * kMiB; // as stored
 constexpr uint64_t kMaxTableObjectBytes = 64 * kMiB;
+// A chain of fifty costs fifty small requests of each kind.
+constexpr size_t kThreads = 8;
 
 const CancelToken &never() {
     static const CancelToken token;
@@ -67,16 +71,20 @@ BackupParents::BackupParents(BackupUploader &uploader, const std::vector<std::st
 // The first repository sets what the others must hold as well.
 void BackupParents::open_in(const Repository &repository, const std::vector<std::string> &ids,
                             const CancelToken &cancel) {
-    std::vector<CommitDocument> commits;
+    const auto tombstones = list_tombstones(repository, cancel);
+    std::vector<CommitDocument> commits(ids.size());
+    std::vector<std::string> commit_digests(ids.size());
+    parallel_for(ids.size(), kThreads, [&](size_t i) {
+        if (tombstones.contains(ids[i]))
+            throw changed_error(repository, ids[i], "expires");
+        auto [digest, object] = read_commit_object(repository, ids[i], cancel);
+        const std::string key = repository.layout().commit(ids[i]);
+        commits[i] = decode_commit(decode_document(object, key), key);
+        commit_digests[i] = std::move(digest);
+    });
     std::map<std::string, std::string> digests;
-    for (const std::string &id : ids) {
-        if (has_tombstone(repository, id, cancel))
-            throw changed_error(repository, id, "expires");
-        auto [digest, object] = read_commit_object(repository, id, cancel);
-        const std::string key = repository.layout().commit(id);
-        commits.push_back(decode_commit(decode_document(object, key), key));
-        digests[id] = std::move(digest);
-    }
+    for (size_t i = 0; i < ids.size(); ++i)
+        digests[ids[i]] = std::move(commit_digests[i]);
     if (commits_.empty()) {
         commits_ = std::move(commits);
         digests_ = std::move(digests);
@@ -146,12 +154,16 @@ void BackupParents::hashes(size_t backup, uint64_t first, size_t count, std::vec
 }
 
 void BackupParents::check(const Repository &repository, const CancelToken &cancel) const {
+    const auto tombstones = list_tombstones(repository, cancel);
+    parallel_for(commits_.size(), kThreads, [&](size_t i) {
+        const std::string &id = commits_[i].id;
+        if (tombstones.contains(id))
+            throw changed_error(repository, id, "expires");
+        if (read_commit_object(repository, id, cancel).first != digests_.at(id))
+            throw changed_error(repository, id, "holds another");
+    });
     std::map<std::string, uint64_t> objects;
     for (const CommitDocument &commit : commits_) {
-        if (has_tombstone(repository, commit.id, cancel))
-            throw changed_error(repository, commit.id, "expires");
-        if (read_commit_object(repository, commit.id, cancel).first != digests_.at(commit.id))
-            throw changed_error(repository, commit.id, "holds another");
         for (const StoredObject &pack : commit.packs)
             objects[pack_key(layout_, commit.id, pack)] = pack.size;
         for (const auto *list : {&commit.table, &commit.hashes})
@@ -163,20 +175,23 @@ void BackupParents::check(const Repository &repository, const CancelToken &cance
 
 // One listing for each directory.
 void check_objects(const Repository &repository, std::map<std::string, uint64_t> expected, const CancelToken &cancel) {
-    std::set<std::string> prefixes;
+    std::set<std::string> unique;
     for (const auto &[key, size] : expected)
-        prefixes.insert(key.substr(0, key.rfind('/') + 1));
-    for (const std::string &prefix : prefixes) {
+        unique.insert(key.substr(0, key.rfind('/') + 1));
+    const std::vector<std::string> prefixes(unique.begin(), unique.end());
+    std::mutex mutex;
+    parallel_for(prefixes.size(), kThreads, [&](size_t i) {
         ListRequest request;
-        request.prefix = prefix;
+        request.prefix = prefixes[i];
         for_each_page(repository.store(), request, cancel, [&](const ListPage &page) {
+            const std::lock_guard lock(mutex);
             for (const ObjectInfo &object : page.objects) {
                 const auto found = expected.find(object.key);
                 if (found != expected.end() && found->second == object.size)
                     expected.erase(found);
             }
         });
-    }
+    });
     if (!expected.empty())
         throw Error(ErrorCode::kConflict, fmt::format("\"{}\" lacks \"{}\", which this backup needs", repository.url(),
                                                       expected.begin()->first))
