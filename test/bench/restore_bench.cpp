@@ -58,7 +58,7 @@ void restore(const Options &options, const std::vector<std::shared_ptr<Repositor
             tree.make_directory(found->entry.path);
             continue;
         }
-        const auto file = plan_file(std::move(*found), packs, reads);
+        const auto file = plan_file(std::move(*found), packs, sources.commit().block_size, reads);
         if (file->pieces.empty())
             fetcher.add_complete(*file);
     }

@@ -213,6 +213,19 @@ TEST_F(RestoreDeltaTest, refuses_what_is_not_a_stopped_server_of_this_cluster) {
     refused(ErrorCode::kConflict, "no data directory");
 }
 
+TEST_F(RestoreDeltaTest, a_backup_that_lacks_a_pack_changes_nothing) {
+    const std::string id = back_up_all();
+    restore_delta(id);
+    put(data("base/5/16384"), some_bytes(100, 6));
+    ASSERT_TRUE(stores[0]->remove({layout.pack(id, 0)}, never).empty());
+    const auto before = everything();
+    const Error error = delta_error(id);
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+    EXPECT_NE(error.message().find(layout.pack(id, 0)), std::string::npos) << error.message();
+    EXPECT_EQ(everything(), before);
+    EXPECT_TRUE(can_start());
+}
+
 // Each request in turn is the last one that works: the directory cannot start, and the next restore makes it whole.
 TEST_F(RestoreDeltaTest, one_that_was_interrupted_can_be_repeated) {
     const std::string id = back_up_all();

@@ -50,9 +50,9 @@ std::vector<ChainPiece> fill_gaps(std::vector<ChainPiece> &&pieces, const ChainL
         if (piece == pieces.end() || piece->offset >= limit)
             break;
         at = piece->offset + piece->length;
-        filled.push_back(std::move(*piece++));
+        filled.push_back(*piece++);
     }
-    filled.insert(filled.end(), std::make_move_iterator(piece), std::make_move_iterator(pieces.end()));
+    filled.insert(filled.end(), piece, pieces.end());
     return filled;
 }
 

@@ -46,7 +46,7 @@ class EntryAssembler {
             throw damaged(name, "An extent of \"" + entry_.path + "\" lies behind the file's end.");
         ++count_;
         open_ = false;
-        return std::move(entry_);
+        return std::exchange(entry_, {});
     }
 
     [[nodiscard]] uint64_t count() const noexcept { return count_; }

@@ -76,8 +76,8 @@ TreeContent check_delta_target(const std::string &data_directory, uint64_t syste
     return TreeContent::kExisting;
 }
 
-RestoreDelta::RestoreDelta(RestoreTree &tree, unsigned threads, const CancelToken &cancel)
-    : tree_(tree), threads_(threads), cancel_(cancel) {}
+RestoreDelta::RestoreDelta(RestoreTree &tree, DeltaHashes &hashes, unsigned threads, const CancelToken &cancel)
+    : tree_(tree), hashes_(hashes), threads_(threads), cancel_(cancel) {}
 
 void RestoreDelta::begin(const std::vector<std::string_view> &directories) {
     if (tree_.file_exists(kControl)) {
@@ -160,11 +160,13 @@ void RestoreDelta::compare(RestoredFile &file) {
     for (FilePiece &piece : file.pieces) {
         clear(handle, file, at, std::min(size, piece.offset));
         at = piece.offset + piece.length;
-        if (!piece.hash || at > size)
+        if ((!piece.hash && !hashes_.know(piece)) || at > size)
             continue;
         cancel_.check();
         buffer.resize(piece.length);
-        if (!read(handle, file, piece.offset, buffer) || content_hash(buffer) != *piece.hash)
+        if (!read(handle, file, piece.offset, buffer))
+            continue;
+        if (piece.hash ? content_hash(buffer) != *piece.hash : !hashes_.equal(piece, buffer))
             continue;
         piece.kept = true;
         piece.crc32c = crc32c(buffer);

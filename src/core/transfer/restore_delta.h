@@ -4,12 +4,13 @@
 // Guarantees: nothing is changed in the directory of a server that may be running or of another cluster. Before the
 // first change pg_control gets another name, durably, so that no server starts until the restore has put it back; one
 // that was interrupted can be repeated. Local bytes are never trusted: each piece of a file is read and its hash
-// compared with the one in the backup's table. A part of an ancestor's extent has none and is fetched. A file with
-// several names (hard links) is not written to: it is made anew.
-// Threading: one owner; keep_equal() uses threads of its own.
+// compared with the one in the backup's table; of a part of an ancestor's extent, with the hashes of its blocks. A file
+// with several names (hard links) is not written to: it is made anew. Threading: one owner; keep_equal() uses threads
+// of its own.
 #pragma once
 
 #include "base/cancel.h"
+#include "transfer/restore_delta_hashes.h"
 #include "transfer/restore_extents.h"
 #include "transfer/restore_tree.h"
 
@@ -29,7 +30,7 @@ inline constexpr const char *kControlTemporary = "global/pg_control.pgvigil";
 
 class RestoreDelta {
   public:
-    RestoreDelta(RestoreTree &tree, unsigned threads, const CancelToken &cancel);
+    RestoreDelta(RestoreTree &tree, DeltaHashes &hashes, unsigned threads, const CancelToken &cancel);
 
     // Keeps the server from starting, then removes pg_wal's content and what else decides how a server starts.
     void begin(const std::vector<std::string_view> &directories);
@@ -46,6 +47,7 @@ class RestoreDelta {
     bool read(const FileHandle &handle, const RestoredFile &file, uint64_t offset, std::span<std::byte> out) const;
 
     RestoreTree &tree_;
+    DeltaHashes &hashes_;
     const unsigned threads_;
     const CancelToken &cancel_;
     std::atomic<uint64_t> kept_bytes_{0};

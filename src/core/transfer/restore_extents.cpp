@@ -58,9 +58,17 @@ bool is_placed(const PackPlace &place, const std::optional<uint32_t> &pack, cons
            place.length <= kMaxRangeBytes;
 }
 
+std::optional<FilePiece::Blocks> blocks_of(const ChainPiece &piece, uint32_t block_size) {
+    const bool ends_with_extent = piece.extent_offset + piece.length == piece.extent.plain_length;
+    if (piece.extent_offset % block_size != 0 || (piece.length % block_size != 0 && !ends_with_extent))
+        return std::nullopt;
+    return FilePiece::Blocks{piece.backup, piece.extent_block + piece.extent_offset / block_size};
+}
+
 } // namespace
 
-std::shared_ptr<RestoredFile> plan_file(ChainEntry &&found, const PackList &packs, std::vector<ExtentRead> &reads) {
+std::shared_ptr<RestoredFile> plan_file(ChainEntry &&found, const PackList &packs, uint32_t block_size,
+                                        std::vector<ExtentRead> &reads) {
     auto file = std::make_shared<RestoredFile>();
     file->path = std::move(found.entry.path);
     file->size = found.entry.size;
@@ -86,6 +94,8 @@ std::shared_ptr<RestoredFile> plan_file(ChainEntry &&found, const PackList &pack
         planned.length = piece.length;
         if (piece.whole_extent())
             planned.hash = extent.own_hash;
+        else
+            planned.blocks = blocks_of(piece, block_size);
     }
     return file;
 }

@@ -23,6 +23,13 @@ struct FilePiece {
     bool kept = false;   // it was there before (--delta)
     // Of its bytes; unset for a part of an extent, whose table knows the hash of the whole only.
     std::optional<ContentHash> hash;
+    // For such a part: the first of its blocks among all that a backup of the chain stored. Unset where it does not
+    // consist of whole blocks.
+    struct Blocks {
+        uint32_t backup = 0;
+        uint64_t first = 0;
+    };
+    std::optional<Blocks> blocks;
 };
 
 struct RestoredFile {
@@ -77,7 +84,7 @@ inline constexpr uint64_t kMaxRangeBytes = 6 * kMiB;      // of one read, and wh
 inline constexpr uint64_t kMaxRangeGapBytes = 128 * kKiB; // read and thrown away rather than asked for separately
 
 // Checks an entry's pieces against the packs and lists what to read; throws kCorrupt naming the path.
-[[nodiscard]] std::shared_ptr<RestoredFile> plan_file(ChainEntry &&found, const PackList &packs,
+[[nodiscard]] std::shared_ptr<RestoredFile> plan_file(ChainEntry &&found, const PackList &packs, uint32_t block_size,
                                                       std::vector<ExtentRead> &reads);
 [[nodiscard]] std::vector<RangeRead> merge_reads(std::vector<ExtentRead> &&reads);
 

@@ -101,7 +101,7 @@ void RestoreFiles::check_entry(const FileEntry &entry) {
 }
 
 void RestoreFiles::add(ChainEntry &&found, RestoreFetcher &fetcher) {
-    auto file = plan_file(std::move(found), packs_, window_);
+    auto file = plan_file(std::move(found), packs_, sources_.commit().block_size, window_);
     if (delta_ != nullptr)
         files_.push_back(std::move(file));
     else if (file->pieces.empty())

@@ -59,8 +59,11 @@ class RestoreJob {
         const TreeContent content = options_.delta
                                         ? check_delta_target(options_.data_directory, commit_.system_identifier)
                                         : TreeContent::kNone;
+        if (content == TreeContent::kExisting)
+            sources_.check_packs(cancel_);
         RestoreTree tree(options_.data_directory, commit_.group_access, content);
-        RestoreDelta delta(tree, options_.threads, cancel_);
+        DeltaHashes hashes(sources_, log_, cancel_);
+        RestoreDelta delta(tree, hashes, options_.threads, cancel_);
         if (content == TreeContent::kExisting)
             delta.begin({kDirectories.begin(), kDirectories.end()});
         for (const std::string_view directory : kDirectories)

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <fmt/core.h>
+#include <map>
+#include <set>
 
 namespace pgvigil {
 
@@ -114,6 +116,45 @@ Bytes RestoreSources::fetch_table(size_t member, const std::string &name, std::o
         if (part.name == name)
             return fetch(layout().files_prefix(commit.id) + name, part, range, cancel);
     throw Error(ErrorCode::kCorrupt, fmt::format("backup \"{}\" has no table part \"{}\"", commit.id, name));
+}
+
+Bytes RestoreSources::fetch_hashes(size_t member, const std::string &name, ByteRange range, const CancelToken &cancel) {
+    const CommitDocument &commit = chain_[member];
+    for (const StoredObject &object : commit.hashes)
+        if (object.name == name)
+            return fetch(layout().files_prefix(commit.id) + name, object, range, cancel);
+    throw Error(ErrorCode::kCorrupt, fmt::format("backup \"{}\" has no block hashes \"{}\"", commit.id, name));
+}
+
+std::optional<Bytes> RestoreSources::hash_key(const Uuid &repository) const {
+    for (const auto &candidate : repositories_)
+        if (candidate->id() == repository)
+            return from_hex(candidate->document().hash_key);
+    return std::nullopt;
+}
+
+void RestoreSources::check_packs(const CancelToken &cancel) const {
+    std::map<std::string, uint64_t> missing; // key → size
+    for (const CommitDocument &commit : chain_)
+        for (const StoredObject &pack : commit.packs)
+            missing.emplace(pack_key(layout(), commit.id, pack), pack.size);
+    for (const auto &repository : repositories_) {
+        std::set<std::string> prefixes;
+        for (const auto &[key, size] : missing)
+            prefixes.insert(key.substr(0, key.rfind('/') + 1));
+        for (const std::string &prefix : prefixes)
+            for_each_page(repository->store(), {.prefix = prefix}, cancel, [&](const ListPage &page) {
+                for (const ObjectInfo &object : page.objects)
+                    if (const auto found = missing.find(object.key);
+                        found != missing.end() && found->second == object.size)
+                        missing.erase(found);
+            });
+    }
+    if (!missing.empty())
+        throw Error(ErrorCode::kCorrupt, fmt::format("\"{}\", which backup \"{}\" needs, is in no repository",
+                                                     missing.begin()->first, chain_.front().id))
+            .detail(fmt::format("{} of its packs are missing or have another size.", missing.size()))
+            .hint("Restore a backup of another chain: \"pgvigil list\" shows them.");
 }
 
 void RestoreSources::try_each(const std::function<void(ObjectStore &store)> &attempt) {

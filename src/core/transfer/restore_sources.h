@@ -29,6 +29,10 @@ class RestoreSources {
     [[nodiscard]] const std::vector<CommitDocument> &chain() const noexcept { return chain_; }
     [[nodiscard]] const ClusterLayout &layout() const noexcept { return repositories_.front()->layout(); }
 
+    // Looks that every pack of the chain is there, with its size, in one of the repositories; throws kCorrupt naming
+    // one that is not. A restore finds that out by itself, but not before it has begun.
+    void check_packs(const CancelToken &cancel) const;
+
     // Calls `attempt` with one repository after the other, beginning with the one that worked last, until it returns;
     // the last error is thrown, earlier ones are warnings.
     void try_each(const std::function<void(ObjectStore &store)> &attempt);
@@ -40,6 +44,12 @@ class RestoreSources {
     // The same of a part of the file table of chain()[member], or its index.
     [[nodiscard]] Bytes fetch_table(size_t member, const std::string &name, std::optional<ByteRange> range,
                                     const CancelToken &cancel);
+
+    // The same of its block hashes.
+    [[nodiscard]] Bytes fetch_hashes(size_t member, const std::string &name, ByteRange range,
+                                     const CancelToken &cancel);
+    // The key of the hashes made for a repository; nullopt when it is none of those at hand.
+    [[nodiscard]] std::optional<Bytes> hash_key(const Uuid &repository) const;
 
   private:
     void find_backup(const std::vector<std::shared_ptr<Repository>> &repositories, const std::string &backup,
