@@ -4,6 +4,7 @@
 
 #include "restore_support.h"
 
+#include "repo/block_hashes.h"
 #include "repo/chain_table.h"
 #include "repo/pack.h"
 
@@ -28,6 +29,12 @@ class ChainHistory {
     using Choose = std::function<uint32_t(uint32_t limit)>;
 
     explicit ChainHistory(ObjectStore &store) : store_(store) {}
+
+    // From now on backups have hashes of their blocks, made with the repository's key.
+    void hash_with(const Repository &repository) {
+        hash_key_ = from_hex(repository.document().hash_key);
+        hash_repository_ = repository.id();
+    }
 
     void write(const std::string &path, uint32_t block) {
         ModelFile &file = files_[path];
@@ -142,6 +149,7 @@ class ChainHistory {
         if (!builder.empty())
             put_pack();
         write_table(facts, entries);
+        write_hashes(facts, entries);
         put(layout_.commit(facts.id), encode_document(encode(facts), 1, random_uuid()));
     }
 
@@ -194,6 +202,26 @@ class ChainHistory {
         table.finish();
     }
 
+    void write_hashes(CommitDocument &facts, const std::vector<FileEntry> &entries) {
+        if (hash_key_.empty())
+            return;
+        facts.block_hashes = true;
+        facts.hash_repository = hash_repository_;
+        BlockHasher hasher(hash_key_);
+        BlockHashWriter writer(1, random_uuid(), [&](const std::string &name, Bytes object) {
+            facts.hashes.push_back(put(layout_.files_prefix(facts.id) + name, object));
+        });
+        for (const FileEntry &entry : entries) {
+            const Bytes content = bytes_of(files_.at(entry.path).blocks);
+            for (const ExtentRef &extent : entry.extents) {
+                std::vector<BlockHash> hashes;
+                hasher.append(hashes, ByteView(content).subspan(extent.offset, extent.plain_length), kBlock);
+                writer.add(hashes);
+            }
+        }
+        writer.finish();
+    }
+
     StoredObject put(const std::string &key, const Bytes &body) {
         EXPECT_EQ(store_.put_new({.key = key, .body = body}, never_), PutOutcome::kStored) << key;
         StoredObject stored;
@@ -210,6 +238,8 @@ class ChainHistory {
     std::map<std::string, State> states_;
     std::vector<std::string> chain_; // the newest first
     uint32_t last_value_ = 0;
+    Bytes hash_key_;
+    Uuid hash_repository_{};
 };
 
 } // namespace pgvigil::test
