@@ -197,6 +197,40 @@ TEST_F(IncrementalTest, WithoutHashesAComparisonStoresEverything) {
     EXPECT_EQ(commit_of(ids.back()).totals.changed_blocks, 1U);
 }
 
+// Every repository has a hash key of its own, and all get the same objects: the parents' key is the one that counts.
+TEST_F(IncrementalTest, SeveralRepositoriesShareOneKey) {
+    use_store(std::make_shared<MemoryStore>("memory:second"));
+    make_cluster();
+    (void)full();
+    EXPECT_EQ(commit_of(ids.back()).hash_repository, repositories[0]->id());
+    std::swap(repositories[0], repositories[1]);
+    change_blocks(kTable, {9});
+    const std::string id = incremental(ChangeMethod::kHashes);
+    expect_state(id);
+    EXPECT_EQ(commit_of(id).totals.changed_blocks, 1U);
+    EXPECT_EQ(commit_of(id).hash_repository, repositories[1]->id());
+    // Without the repository whose key it is, nothing can be compared: everything is stored.
+    repositories.pop_back();
+    std::swap(stores[0], stores[1]);
+    expect_state(incremental(ChangeMethod::kHashes));
+    EXPECT_GT(commit_of(ids.back()).totals.changed_blocks, 380U);
+    EXPECT_EQ(commit_of(ids.back()).hash_repository, repositories[0]->id());
+}
+
+TEST_F(IncrementalTest, ARepositoryWithoutTheParentIsGivenUp) {
+    use_store(std::make_shared<MemoryStore>("memory:second"));
+    make_cluster();
+    const std::string parent = full();
+    (void)stores[1]->remove({layout.commit(parent)}, never);
+    const std::string id = incremental(ChangeMethod::kHashes);
+    expect_state(id);
+    EXPECT_FALSE(stores[1]->head(layout.commit(id), never));
+    const std::vector<std::string> warnings = log.warnings();
+    EXPECT_TRUE(std::any_of(warnings.begin(), warnings.end(), [](const std::string &line) {
+        return line.find("goes on without \"memory:second\"") != std::string::npos;
+    }));
+}
+
 // Whatever happens to the files, and however the chain mixes the two ways: each backup reads back as what was there.
 RC_GTEST_PROP(IncrementalProperty, every_state_reads_back, ()) {
     test::IncrementalHarness harness;
