@@ -133,6 +133,8 @@ CREATE FUNCTION pgv_read_progress(
     OUT bytes_total bigint,
     OUT bytes_done bigint,
     OUT bytes_stored bigint,
+    OUT bytes_reused bigint,
+    OUT blocks_changed bigint,
     OUT files_total bigint,
     OUT files_done bigint,
     OUT tablespaces_total integer,

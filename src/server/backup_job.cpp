@@ -10,6 +10,7 @@
 #include "server/wal_summaries.h"
 
 #include "base/time.h"
+#include "transfer/backup_changes.h"
 
 #include <set>
 
@@ -109,7 +110,7 @@ void BackupJob::open() {
 }
 
 void BackupJob::choose() {
-    choice_ = std::make_unique<BackupChoice>(WantedKind::kFull, settings_, facts_, claim_->repositories, control_file_,
+    choice_ = std::make_unique<BackupChoice>(order_.kind, settings_, facts_, claim_->repositories, control_file_,
                                              [this] { return tick(); });
 }
 
@@ -119,6 +120,9 @@ void BackupJob::begin() {
     options.threads = settings_.backup_threads;
     options.max_rate = settings_.max_rate;
     options.epoch = claim_->epoch;
+    options.block_hashes = settings_.block_hashes;
+    // This server makes one backup at a time: another of its attempts has died.
+    options.dead_attempts.alone = true;
     backup_ = std::make_unique<BackupWriter>(choice_->repositories(), options, progress_, process_log());
 
     AttemptDocument attempt;
@@ -139,12 +143,23 @@ void BackupJob::begin() {
 void BackupJob::look_for_changes(const BackupMode &mode) {
     if (choice_->full() || choice_->decision().method != ChangeMethod::kSummaries)
         return;
-    WalSummaries summaries = await_wal_summaries(changed_ranges(choice_->parent(), mode), [this] { return tick(); });
-    if (summaries.problem.empty()) {
-        summaries_ = std::move(summaries.paths);
-        return;
+    progress_.phase = BackupPhase::kWaitingForSummaries;
+    const WalSummaries summaries =
+        await_wal_summaries(changed_ranges(choice_->parent(), mode), [this] { return tick(); });
+    std::string problem = summaries.problem;
+    if (problem.empty()) {
+        try {
+            changes_ = in_background([&](const CancelToken &cancel) {
+                return std::make_shared<const BlockChanges>(load_wal_summaries(summaries.paths, cancel));
+            });
+            return;
+        } catch (const Error &error) {
+            if (error.code() == ErrorCode::kCancelled)
+                throw;
+            problem = "WAL summaries are of no use: " + error.message() + ".";
+        }
     }
-    choice_->do_without_summaries(summaries.problem);
+    choice_->do_without_summaries(problem);
     if (choice_->full())
         begin();
     else
@@ -154,6 +169,8 @@ void BackupJob::look_for_changes(const BackupMode &mode) {
 void BackupJob::copy(const BackupMode &mode) {
     progress_.phase = BackupPhase::kEstimating;
     source_ = source_for(mode, facts_, control_file_);
+    source_.method = choice_->decision().method;
+    source_.changes = changes_;
     in_background([&](const CancelToken &cancel) { backup_->copy(source_, cancel); }, [this] { return tick(); });
 }
 
@@ -215,7 +232,7 @@ void BackupJob::bring_own_wal(const WalNeed &need, Lsn stop) {
 
 CommitDocument BackupJob::describe_backup(const BackupMode &mode) const {
     CommitDocument document;
-    document.full = true;
+    document.full = choice_->full();
     document.system_identifier = facts_.system_identifier;
     document.server_version = facts_.server_version;
     document.block_size = BLCKSZ;

@@ -35,7 +35,6 @@ struct BackupResult {
     Lsn start;
     std::vector<std::string> repositories;
     std::vector<PageDamage> damage;
-    BackupTotals totals;
 };
 
 // What a backup is called, and the one it builds on when it is incremental.
@@ -76,7 +75,7 @@ class BackupJob {
     ServerFacts facts_;
     std::unique_ptr<Claim> claim_;
     std::unique_ptr<BackupChoice> choice_;
-    std::vector<std::string> summaries_; // WAL summary files
+    std::shared_ptr<const BlockChanges> changes_; // where WAL summaries tell them
     std::unique_ptr<BackupWriter> backup_;
     Bytes control_file_;
     BackupSource source_;

@@ -121,9 +121,9 @@ void log_damage(const BackupResult &result) {
 void log_end(const BackupResult &result) {
     const BackupProgress &progress = own_slot->progress;
     const std::string text = fmt::format(
-        "pgvigil backup {} is complete: {}, {} blocks changed, {} bytes read, {} new, {} stored, {} reused", result.id,
-        result.parent.empty() ? "full" : "incremental on " + result.parent, result.totals.changed_blocks,
-        progress.bytes_done.load(), result.totals.new_bytes, progress.bytes_stored.load(), result.totals.reused_bytes);
+        "pgvigil backup {} is complete: {}, {} blocks changed, {} bytes read, {} stored, {} reused", result.id,
+        result.parent.empty() ? "full" : "incremental on " + result.parent, progress.blocks_changed.load(),
+        progress.bytes_done.load(), progress.bytes_stored.load(), progress.bytes_reused.load());
     const char *message = text.c_str();
     pg_section([=]() noexcept { ereport(LOG, (errmsg("%s", message))); });
 }

@@ -16,6 +16,7 @@ int64 phase_number(BackupPhase phase) noexcept {
         return 0; // "initializing"
     case BackupPhase::kCheckpoint:
         return PROGRESS_BASEBACKUP_PHASE_WAIT_CHECKPOINT;
+    case BackupPhase::kWaitingForSummaries:
     case BackupPhase::kEstimating:
         return PROGRESS_BASEBACKUP_PHASE_ESTIMATE_BACKUP_SIZE;
     case BackupPhase::kCopying:
@@ -38,6 +39,8 @@ const char *phase_name(BackupPhase phase) noexcept {
         return "starting";
     case BackupPhase::kCheckpoint:
         return "waiting for checkpoint";
+    case BackupPhase::kWaitingForSummaries:
+        return "waiting for WAL summaries";
     case BackupPhase::kEstimating:
         return "estimating size";
     case BackupPhase::kCopying:

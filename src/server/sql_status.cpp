@@ -195,6 +195,8 @@ Row progress_row(const BackupSlot &slot, const char *id, const char *parent, con
         total == 0 ? std::nullopt : cell(total),
         cell(done),
         cell(progress.bytes_stored.load()),
+        cell(progress.bytes_reused.load()),
+        cell(progress.blocks_changed.load()),
         cell(progress.files_total.load()),
         cell(progress.files_done.load()),
         cell(progress.tablespaces_total.load()),

@@ -62,6 +62,7 @@ struct BackupOptions {
 enum class BackupPhase : uint8_t {
     kStarting,
     kCheckpoint,
+    kWaitingForSummaries,
     kEstimating,
     kCopying,
     kFinishing,
