@@ -71,6 +71,13 @@ TEST_F(OneTimeline, WalBehindAGapThatNoBackupLeadsToIsFound) {
     EXPECT_EQ(wal_behind_a_gap(catalog, recovery_windows(catalog, nullptr)), std::nullopt);
 }
 
+// A standby's backup of an idle primary ends behind everything that is archived.
+TEST_F(OneTimeline, ABackupThatBringsItsOwnWalHasNoGapBehindIt) {
+    catalog.backups = {test::backup("20260101T000003F", 1, at(20, 100), at(20, 200), 12500)};
+    catalog.backups[0].own_wal = true;
+    EXPECT_EQ(wal_behind_a_gap(catalog, recovery_windows(catalog, nullptr)), std::nullopt);
+}
+
 TEST_F(OneTimeline, LatestTakesTheNewestBackup) {
     const RestorePlan result = plan(LatestTarget{});
     EXPECT_EQ(result.backup, "20260101T000002F");

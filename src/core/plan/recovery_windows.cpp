@@ -77,8 +77,9 @@ std::optional<Lsn> wal_behind_a_gap(const Catalog &catalog, const std::vector<Re
             continue;
         const Lsn start = segment_start(wal.runs.back().first, catalog.segment_size);
         const Lsn end = segment_start(wal.runs.back().last + 1, catalog.segment_size);
+        // Behind the end lies a window of a backup that brings its own WAL: a standby's, of a primary that is idle.
         const bool reached = std::any_of(windows.begin(), windows.end(), [&](const RecoveryWindow &window) {
-            return window.timeline == wal.timeline && window.to_lsn == end;
+            return window.timeline == wal.timeline && window.to_lsn >= end;
         });
         if (!reached)
             found = start;
