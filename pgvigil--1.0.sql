@@ -21,6 +21,20 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 20;
 COMMENT ON FUNCTION pgv_check() IS
     'checks settings, every repository by a write-read-delete round trip, and the way of a WAL segment';
 
+CREATE FUNCTION pgv_verify(
+    backup_id text DEFAULT NULL,
+    OUT repository text,
+    OUT backup text,
+    OUT ok boolean,
+    OUT objects bigint,
+    OUT bytes bigint,
+    OUT object text,
+    OUT problem text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 20;
+COMMENT ON FUNCTION pgv_verify(text) IS
+    'reads and checks every stored byte of a backup and of those it builds on, or of all backups';
+
 CREATE FUNCTION pgv_take_over(reason text)
 RETURNS bigint
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
@@ -155,6 +169,39 @@ CREATE FUNCTION pgv_read_repositories(
 RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 2;
 
+CREATE FUNCTION pgv_read_jobs(
+    OUT job text,
+    OUT schedule text,
+    OUT time_zone text,
+    OUT next_run timestamptz,
+    OUT running boolean,
+    OUT running_since timestamptz,
+    OUT due_since timestamptz,
+    OUT note text,
+    OUT last_run timestamptz,
+    OUT last_outcome text,
+    OUT last_success timestamptz,
+    OUT failures integer,
+    OUT last_error text,
+    OUT retry_at timestamptz,
+    OUT webhook_error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 4;
+
+CREATE FUNCTION pgv_read_job_history(
+    OUT job text,
+    OUT backup_id text,
+    OUT trigger text,
+    OUT scheduled_for timestamptz,
+    OUT started_at timestamptz,
+    OUT ended_at timestamptz,
+    OUT outcome text,
+    OUT bytes bigint,
+    OUT message text,
+    OUT node text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 100;
+
 CREATE FUNCTION pgv_read_backups(
     OUT repository text,
     OUT backup_id text,
@@ -211,6 +258,10 @@ CREATE VIEW pgv_progress AS SELECT * FROM pgv_read_progress();
 COMMENT ON VIEW pgv_progress IS 'the backup that runs now';
 CREATE VIEW pgv_repositories AS SELECT * FROM pgv_read_repositories();
 COMMENT ON VIEW pgv_repositories IS 'the repositories that pgvigil.repository names, as last seen';
+CREATE VIEW pgv_jobs AS SELECT * FROM pgv_read_jobs();
+COMMENT ON VIEW pgv_jobs IS 'the jobs that run by schedule: when next, how it went last';
+CREATE VIEW pgv_job_history AS SELECT * FROM pgv_read_job_history();
+COMMENT ON VIEW pgv_job_history IS 'the newest runs of every job, whoever asked for them';
 CREATE VIEW pgv_backups AS SELECT * FROM pgv_read_backups();
 COMMENT ON VIEW pgv_backups IS 'the backups of this cluster; reads the repositories';
 CREATE VIEW pgv_wal_ranges AS SELECT * FROM pgv_read_wal_ranges();
@@ -223,6 +274,7 @@ REVOKE ALL ON FUNCTION
     pgv_backup_now(text, jsonb, boolean, boolean),
     pgv_cancel_backup(),
     pgv_check(),
+    pgv_verify(text),
     pgv_take_over(text),
     pgv_accept_repository(),
     pgv_expire(boolean, boolean),
@@ -232,22 +284,28 @@ REVOKE ALL ON FUNCTION
     pgv_read_archiver(),
     pgv_read_progress(),
     pgv_read_repositories(),
+    pgv_read_jobs(),
+    pgv_read_job_history(),
     pgv_read_backups(),
     pgv_read_wal_ranges(),
     pgv_read_recovery_windows()
 FROM PUBLIC;
 REVOKE ALL ON
-    pgv_status, pgv_archiver, pgv_progress, pgv_repositories, pgv_backups, pgv_wal_ranges, pgv_recovery_windows
+    pgv_status, pgv_archiver, pgv_progress, pgv_repositories, pgv_jobs, pgv_job_history, pgv_backups,
+    pgv_wal_ranges, pgv_recovery_windows
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     pgv_read_status(),
     pgv_read_archiver(),
     pgv_read_progress(),
     pgv_read_repositories(),
+    pgv_read_jobs(),
+    pgv_read_job_history(),
     pgv_read_backups(),
     pgv_read_wal_ranges(),
     pgv_read_recovery_windows()
 TO pg_monitor;
 GRANT SELECT ON
-    pgv_status, pgv_archiver, pgv_progress, pgv_repositories, pgv_backups, pgv_wal_ranges, pgv_recovery_windows
+    pgv_status, pgv_archiver, pgv_progress, pgv_repositories, pgv_jobs, pgv_job_history, pgv_backups,
+    pgv_wal_ranges, pgv_recovery_windows
 TO pg_monitor;

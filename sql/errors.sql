@@ -14,6 +14,7 @@ BEGIN
         'SELECT pgv_backup_now()',
         'SELECT pgv_backup_now(NULL)',
         'SELECT pgv_backup_now(wait => NULL)',
+        'SELECT pgv_verify()',
         'SELECT pgv_take_over(NULL)',
         'SELECT pgv_take_over(''  '')',
         'SELECT pgv_take_over(''because'')',
@@ -46,6 +47,17 @@ BEGIN
     END LOOP;
 END $$;
 SELECT ok, summary, role, backups, last_backup, backup_running FROM pgv_status;
+-- And the scheduler.
+DO $$
+BEGIN
+    FOR i IN 1..100 LOOP
+        EXIT WHEN (SELECT bool_or(schedule IS NOT NULL) FROM pgv_jobs);
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+END $$;
+SELECT job, schedule, time_zone IS NOT NULL AS has_zone, next_run > now() AS next, running, due_since, last_run, failures
+FROM pgv_jobs;
+SELECT * FROM pgv_job_history;
 SELECT * FROM pgv_progress;
 SELECT * FROM pgv_backups;
 SELECT * FROM pgv_wal_ranges;

@@ -20,6 +20,14 @@ ALTER SYSTEM SET pgvigil.backup_threads = 65;
 ALTER SYSTEM SET pgvigil.max_rate = '12 parsecs';
 ALTER SYSTEM SET pgvigil.skip_wal_file = 'no-wal-file';
 ALTER SYSTEM SET pgvigil.auto_first_backup = 'perhaps';
+ALTER SYSTEM SET pgvigil.full_schedule = '0 2 * *';
+ALTER SYSTEM SET pgvigil.full_schedule = '0 25 * * 0';
+ALTER SYSTEM SET pgvigil.incremental_schedule = '0 2 * * MON-FOO';
+ALTER SYSTEM SET pgvigil.expire_schedule = '0 3 31 2 *';
+ALTER SYSTEM SET pgvigil.verify_schedule = '@fortnightly';
+ALTER SYSTEM SET pgvigil.schedule_time_zone = 'Europe/Nowhere';
+ALTER SYSTEM SET pgvigil.backup_from = 'nobody';
+ALTER SYSTEM SET pgvigil.webhook_url_file = 'relative/path';
 SET pgvigil.no_such_setting = 1;
 -- Who may see and change what.
 SELECT name, setting, unit, context, vartype, min_val, max_val

@@ -97,6 +97,8 @@ sub new_node
     my %settings = (
         'pgvigil.repository' => join(', ', map { $_->url } @repositories),
         'pgvigil.auto_first_backup' => $options{first_backup} ? 'on' : 'off',
+        # Whatever the hour at which the tests run.
+        (map { ("pgvigil.${_}_schedule" => '') } qw(full incremental expire verify)),
         %{ $options{settings} // {} });
     my $conf = <<"C";
 shared_preload_libraries = 'pgvigil'

@@ -19,7 +19,8 @@ constexpr const char *kExitCodes = R"(Exit codes:
   11 belongs to another cluster or repository   12 not the writer   13 target cannot be reached
   14 busy   15 local input/output   16 disk full   17 out of memory   18 needs confirmation
   70 internal error
-  check: 1 when a check failed.   wal-get: 1 file is absent, 126 it could not be found out.)";
+  check: 1 when a check failed.   verify: 1 when something is missing or damaged.
+  wal-get: 1 file is absent, 126 it could not be found out.)";
 
 bool wants_json(int argc, char **argv) {
     for (int i = 1; i < argc; ++i)
@@ -70,6 +71,7 @@ int run(int argc, char **argv) {
     add_list_command(program, action);
     add_plan_command(program, action);
     add_restore_command(program, action);
+    add_verify_command(program, action);
     add_wal_get_command(program, action, argc, argv);
     if (argc > 1 && argv[1][0] != '-')
         check_command(program, argv[1]);

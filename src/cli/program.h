@@ -20,6 +20,7 @@ void add_keep_command(CLI::App &program, Action &action);
 void add_list_command(CLI::App &program, Action &action);
 void add_plan_command(CLI::App &program, Action &action);
 void add_restore_command(CLI::App &program, Action &action);
+void add_verify_command(CLI::App &program, Action &action);
 // The last one also gets the command line as it was typed.
 void add_wal_get_command(CLI::App &program, Action &action, int argc, char **argv);
 

@@ -88,6 +88,7 @@ BackupTicket::BackupTicket(const BackupRequest &request) {
     const bool fast = request.fast;
     const bool automatic = request.automatic;
     const WantedKind kind = request.kind;
+    const JobTrigger trigger = request.trigger;
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
         chosen = choose_slot(shared);
         if (chosen < 0) {
@@ -102,6 +103,7 @@ BackupTicket::BackupTicket(const BackupRequest &request) {
         slot->fast = fast;
         slot->automatic = automatic;
         slot->awaited = !automatic;
+        slot->trigger = trigger;
         slot->request = number = shared.next_request++;
         slot->requested_at = GetCurrentTimestamp();
         set_text(slot->role, role);

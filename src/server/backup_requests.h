@@ -15,6 +15,7 @@ struct BackupRequest {
     WantedKind kind = WantedKind::kAuto;
     bool fast = true;
     bool automatic = false; // asked for by pgvigil itself; nobody waits
+    JobTrigger trigger = JobTrigger::kManual;
     std::string role;
     std::string annotations = "{}"; // a JSON object
 };

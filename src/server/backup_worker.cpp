@@ -91,6 +91,8 @@ void publish_end(const ErrorReport *error) {
         shared.keeper.catalog_requested = true;
         if (shared.keeper.latch != nullptr)
             SetLatch(shared.keeper.latch);
+        if (shared.scheduler.latch != nullptr)
+            SetLatch(shared.scheduler.latch);
         ConditionVariableBroadcast(&shared.backup_changed);
     });
 }

@@ -4,6 +4,7 @@
 
 #include "server/archive_module.h"
 #include "server/keeper.h"
+#include "server/scheduler.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
 
@@ -23,6 +24,7 @@ void _PG_init(void) {
         return;
     pgvigil::install_shared_memory_hooks();
     pgvigil::register_keeper();
+    pgvigil::register_scheduler();
 }
 
 #if PG_VERSION_NUM >= 160000

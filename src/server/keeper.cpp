@@ -215,6 +215,7 @@ void Keeper::start_due_backup() {
     request.kind = WantedKind::kFull;
     request.automatic = true;
     request.role = "pgvigil";
+    request.trigger = catalog_.backups == 0 ? JobTrigger::kFirst : JobTrigger::kGap;
     request.annotations =
         catalog_.backups == 0 ? R"({"pgvigil.reason":"first backup"})" : R"({"pgvigil.reason":"gap"})";
     ticket_.emplace(request);

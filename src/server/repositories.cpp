@@ -18,7 +18,19 @@ struct CloseDirectory {
     void operator()(::DIR *directory) const noexcept { ::closedir(directory); }
 };
 
-// PGDATA and every tablespace: a repository inside of them is refused (rules G4).
+StoreOptions store_options(const Settings &settings, const ServerFacts &facts) {
+    StoreOptions options;
+    options.credentials_file = settings.credentials_file;
+    options.log = &process_log();
+    options.stall_timeout = settings.request_timeout;
+    options.connect_timeout = std::min(settings.request_timeout, options.connect_timeout);
+    options.retry_for = settings.retry_for;
+    options.forbidden_directories = server_directories(facts.data_directory);
+    return options;
+}
+
+} // namespace
+
 std::vector<std::string> server_directories(const std::string &data_directory) {
     std::vector<std::string> directories{data_directory};
     const std::string spaces = data_directory + "/pg_tblspc";
@@ -34,19 +46,6 @@ std::vector<std::string> server_directories(const std::string &data_directory) {
     }
     return directories;
 }
-
-StoreOptions store_options(const Settings &settings, const ServerFacts &facts) {
-    StoreOptions options;
-    options.credentials_file = settings.credentials_file;
-    options.log = &process_log();
-    options.stall_timeout = settings.request_timeout;
-    options.connect_timeout = std::min(settings.request_timeout, options.connect_timeout);
-    options.retry_for = settings.retry_for;
-    options.forbidden_directories = server_directories(facts.data_directory);
-    return options;
-}
-
-} // namespace
 
 std::vector<NamedStore> name_stores(const Settings &settings, const ServerFacts &facts) {
     const StoreOptions options = store_options(settings, facts);

@@ -18,6 +18,9 @@
 
 namespace pgvigil {
 
+// PGDATA and every tablespace: no repository and no secret may stand inside of them (rules F5, G4).
+[[nodiscard]] std::vector<std::string> server_directories(const std::string &data_directory);
+
 // A store for each URL; opening talks to no server. Throws where one cannot be used as it stands.
 [[nodiscard]] std::vector<NamedStore> name_stores(const Settings &settings, const ServerFacts &facts);
 

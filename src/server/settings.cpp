@@ -2,6 +2,9 @@
 
 #include "server/settings.h"
 
+#include "server/schedule_settings.h"
+#include "server/setting_check.h"
+
 #include "base/error.h"
 #include "base/wal_name.h"
 
@@ -39,33 +42,6 @@ int longest_chain = 50;
 bool first_backup = true;
 bool hashes = true;
 
-// Runs `parse`, which throws an Error for text that means nothing, and hands its words to the GUC machinery. Nothing is
-// raised: these hooks run in the postmaster as well.
-template <class Parse> bool accept(Parse &&parse) noexcept {
-    static char message[1024];
-    static char hint[512];
-    message[0] = hint[0] = '\0';
-    try {
-        parse();
-        return true;
-    } catch (const Error &error) {
-        std::string text = error.message();
-        if (!text.empty() && text[0] >= 'a' && text[0] <= 'z')
-            text[0] = static_cast<char>(text[0] - 'a' + 'A');
-        text += '.';
-        if (!error.detail().empty())
-            text += " " + error.detail();
-        strlcpy(message, text.c_str(), sizeof message);
-        strlcpy(hint, error.hint().c_str(), sizeof hint);
-    } catch (...) {
-        strlcpy(message, "Out of memory.", sizeof message);
-    }
-    GUC_check_errdetail("%s", message);
-    if (hint[0] != '\0')
-        GUC_check_errhint("%s", hint);
-    return false;
-}
-
 // "all" or a number from 1 to kMaxRepositories; 0 stands for all.
 unsigned parse_required(const std::string &text) {
     if (text == "all")
@@ -79,14 +55,8 @@ unsigned parse_required(const std::string &text) {
     return static_cast<unsigned>(number);
 }
 
-void check_absolute(const std::string &path) {
-    if (!path.empty() && path[0] != '/')
-        throw Error(ErrorCode::kInvalidArgument, "\"" + path + "\" is not an absolute path")
-            .detail("Expected the path of a file, starting with \"/\", or an empty string.");
-}
-
 bool check_repository(char **value, void ** /*extra*/, GucSource /*source*/) {
-    return accept([value] {
+    return accept_setting([value] {
         const size_t count = parse_repository_list(*value).size();
         if (count > kMaxRepositories)
             throw Error(ErrorCode::kInvalidArgument, std::to_string(count) + " repositories are too many")
@@ -95,19 +65,19 @@ bool check_repository(char **value, void ** /*extra*/, GucSource /*source*/) {
 }
 
 bool check_credentials_file(char **value, void ** /*extra*/, GucSource /*source*/) {
-    return accept([value] { check_absolute(*value); });
+    return accept_setting([value] { check_absolute_path(*value); });
 }
 
 bool check_compression(char **value, void ** /*extra*/, GucSource /*source*/) {
-    return accept([value] { (void)parse_compression(*value); });
+    return accept_setting([value] { (void)parse_compression(*value); });
 }
 
 bool check_required(char **value, void ** /*extra*/, GucSource /*source*/) {
-    return accept([value] { (void)parse_required(*value); });
+    return accept_setting([value] { (void)parse_required(*value); });
 }
 
 bool check_skipped_file(char **value, void ** /*extra*/, GucSource /*source*/) {
-    return accept([value] {
+    return accept_setting([value] {
         if (**value != '\0' && !parse_wal_file_name(*value))
             throw Error(ErrorCode::kInvalidArgument, "\"" + std::string(*value) + "\" is not the name of a WAL file")
                 .detail(
@@ -220,6 +190,7 @@ void define_settings() {
     define_archiving();
     define_backups();
     define_retention();
+    define_schedule();
     MarkGUCPrefixReserved("pgvigil");
 }
 

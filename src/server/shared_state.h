@@ -8,6 +8,7 @@
 #include "plan/backup_kind.h"
 #include "server/boundary.h"
 #include "server/settings.h"
+#include "plan/job_log.h"
 #include "transfer/backup_writer.h"
 
 #include <atomic>
@@ -110,6 +111,34 @@ struct SharedKeeper {
     uint64_t bad_pages; // of the newest backup
 };
 
+// One kind of scheduled job, as the scheduler last left it.
+struct SharedJob {
+    char schedule[128];
+    TimestampTz next_run;  // 0: none
+    TimestampTz due_since; // the slot that waits to be run; 0: none
+    TimestampTz running_since;
+    TimestampTz last_run;
+    char last_outcome[16];
+    TimestampTz last_success;
+    uint32_t failures; // in a row
+    char last_error[kTextBytes];
+    TimestampTz retry_at;
+    char note[256]; // why a due job has not been started
+};
+
+struct SharedScheduler {
+    int pid;
+    Latch *latch;
+    char time_zone[128];
+    SharedJob jobs[kJobKinds]; // by JobKind
+    // Backups and other jobs whose end stands in the history have request numbers up to these.
+    uint64_t recorded_backup;
+    uint64_t recorded_job;
+    TimestampTz webhook_ok;
+    TimestampTz webhook_failing_since;
+    char webhook_error[kTextBytes];
+};
+
 enum class BackupState : uint8_t { kFree, kRequested, kRunning, kDone, kFailed };
 
 struct BackupSlot {
@@ -118,6 +147,7 @@ struct BackupSlot {
     bool fast;
     bool automatic;
     bool awaited; // a session waits for the end and frees the slot
+    JobTrigger trigger;
     uint64_t request;
     int worker_pid;
     TimestampTz requested_at;
@@ -133,6 +163,22 @@ struct BackupSlot {
     BackupProgress progress;
 };
 
+// The job other than a backup that runs, or ran last.
+struct JobSlot {
+    BackupState state;
+    JobKind kind;
+    uint64_t request;
+    int worker_pid;
+    TimestampTz requested_at;
+    TimestampTz started_at;
+    TimestampTz ended_at;
+    std::atomic<bool> cancel;
+    bool in_vain; // it failed, and would fail in the same way again
+    uint64_t bytes;
+    char message[kTextBytes];
+    ErrorReport error;
+};
+
 struct SharedState {
     LWLock *lock;
     ConditionVariable backup_changed;
@@ -144,6 +190,8 @@ struct SharedState {
     uint32_t repository_count;
     SharedRepository repositories[kMaxRepositories];
     BackupSlot slots[kBackupSlots];
+    SharedScheduler scheduler;
+    JobSlot job;
 };
 
 // Installs the hooks; called from _PG_init while shared_preload_libraries is being loaded.

@@ -3,6 +3,7 @@
 
 #include "server/boundary.h"
 #include "server/repositories.h"
+#include "server/schedule_settings.h"
 #include "server/server_facts.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
@@ -13,6 +14,7 @@
 
 #include "base/time.h"
 #include "base/wal_name.h"
+#include "transfer/webhook.h"
 
 namespace pgvigil {
 
@@ -106,11 +108,29 @@ void check_push(Rows &rows, const Settings &settings, const ServerFacts &facts) 
     }
 }
 
+// Whether the webhook's file can be used, and how the last notice fared. Nothing is sent: it would alarm somebody.
+void check_webhook(Rows &rows, const ServerFacts &facts) {
+    if (webhook_url_file()[0] == '\0')
+        return;
+    const char *const name = "pgvigil.webhook_url_file";
+    char last_error[kTextBytes] = "";
+    with_lock(LW_SHARED, [&](SharedState &shared) noexcept { set_text(last_error, shared.scheduler.webhook_error); });
+    try {
+        const WebhookTarget target = read_webhook_file(webhook_url_file(), server_directories(facts.data_directory));
+        add(rows, name, last_error[0] == '\0',
+            "tells \"" + target.host + "\"" +
+                (last_error[0] == '\0' ? "" : std::string("; the last time: ") + last_error));
+    } catch (const Error &error) {
+        add(rows, name, false, error.message() + (error.detail().empty() ? "" : ": " + error.detail()));
+    }
+}
+
 Rows check_rows() {
     Rows rows;
     const Settings settings = current_settings();
     const ServerFacts facts = server_facts();
     check_settings(rows, settings);
+    check_webhook(rows, facts);
     if (settings.repositories.empty())
         return rows;
     check_role(rows);

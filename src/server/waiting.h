@@ -33,6 +33,7 @@ class MainTask {
 
     [[nodiscard]] bool done() const noexcept { return task_.done(); }
     void cancel() noexcept { task_.cancel(); }
+    [[nodiscard]] int event_fd() const noexcept { return task_.event_fd(); }
     // Waits at most `timeout_ms` or until something happened; true when the task has ended.
     bool wait_once(long timeout_ms);
     // Rethrows what escaped from the body.

@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                 .region = "r",
                                 .endpoint = "https://localhost",
                                 .now_ms = 0};
-    s3::HttpResponse response;
+    HttpResponse response;
     response.body.assign(input.begin(), input.end());
     response.status = 200;
     fuzz::accepted([&] { (void)s3::read_listing(response, context); });

@@ -102,6 +102,18 @@ std::string ClusterLayout::table_index(std::string_view backup) const {
     return files_prefix(backup) + "index";
 }
 
+std::string ClusterLayout::jobs_prefix() const {
+    return root_ + "jobs/";
+}
+
+std::string ClusterLayout::job_prefix(std::string_view kind) const {
+    return jobs_prefix() + std::string(kind) + "/";
+}
+
+std::string ClusterLayout::job_entry(std::string_view kind, std::string_view slot, uint32_t number) const {
+    return job_prefix(kind) + std::string(slot) + "~" + number_name("%06llu", number) + ".json";
+}
+
 std::string ClusterLayout::attempts_prefix() const {
     return root_ + "attempts/";
 }

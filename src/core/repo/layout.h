@@ -46,6 +46,11 @@ class ClusterLayout {
     [[nodiscard]] std::string table_part(std::string_view backup, uint32_t number) const; // files/<id>/<6 digits>
     [[nodiscard]] std::string table_index(std::string_view backup) const;                 // files/<id>/index
 
+    [[nodiscard]] std::string jobs_prefix() const;                     // jobs/
+    [[nodiscard]] std::string job_prefix(std::string_view kind) const; // jobs/<kind>/
+    // jobs/<kind>/<slot, as compact_time() writes it>~<6 digits>.json
+    [[nodiscard]] std::string job_entry(std::string_view kind, std::string_view slot, uint32_t number) const;
+
     [[nodiscard]] std::string attempts_prefix() const;
     [[nodiscard]] std::string attempt(std::string_view backup) const; // attempts/<id>.json
     // attempts/<id>~<6 digits>.json: a sign that the attempt is alive.

@@ -1,5 +1,7 @@
 #include "transfer/expire_leftovers.h"
 
+#include "repo/job_claims.h"
+
 #include <algorithm>
 
 namespace pgvigil {
@@ -60,6 +62,8 @@ std::vector<DoomedObject> old_objects(const Repository &repository, const Expire
     for (const ObjectInfo &object : list_objects(repository, kProbes, cancel))
         if (object.modified_ms < oldest)
             objects.push_back({object.key, object.size});
+    for (const ObjectInfo &object : obsolete_job_entries(repository, oldest, cancel))
+        objects.push_back({object.key, object.size});
     return objects;
 }
 

@@ -9,7 +9,7 @@
 
 #include "base/cancel.h"
 #include "base/log.h"
-#include "storage/s3/http_client.h"
+#include "storage/http/http_client.h"
 #include "storage/s3/sigv4.h"
 
 #include <condition_variable>

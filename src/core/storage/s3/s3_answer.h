@@ -4,7 +4,7 @@
 #pragma once
 
 #include "storage/object_store.h"
-#include "storage/s3/http_client.h"
+#include "storage/http/http_client.h"
 
 #include <string>
 #include <string_view>

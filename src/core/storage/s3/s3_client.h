@@ -5,7 +5,7 @@
 
 #include "storage/repository_url.h"
 #include "storage/s3/credentials.h"
-#include "storage/s3/http_client.h"
+#include "storage/http/http_client.h"
 #include "storage/s3/s3_answer.h"
 
 #include <functional>

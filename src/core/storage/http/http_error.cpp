@@ -1,8 +1,8 @@
-#include "storage/s3/http_error.h"
+#include "storage/http/http_error.h"
 
 #include <fmt/format.h>
 
-namespace pgvigil::s3 {
+namespace pgvigil {
 
 namespace {
 
@@ -66,4 +66,4 @@ Error transport_error(CURLcode code, const char *text, const std::string &url, c
     }
 }
 
-} // namespace pgvigil::s3
+} // namespace pgvigil

@@ -2,15 +2,15 @@
 #pragma once
 
 #include "base/error.h"
-#include "storage/s3/http_client.h"
+#include "storage/http/http_client.h"
 
 #include <curl/curl.h>
 #include <string>
 
-namespace pgvigil::s3 {
+namespace pgvigil {
 
 // `text` is libcurl's own explanation; may be empty. Retryable unless it is about certificates or settings.
 [[nodiscard]] Error transport_error(CURLcode code, const char *text, const std::string &url,
                                     const HttpOptions &options);
 
-} // namespace pgvigil::s3
+} // namespace pgvigil

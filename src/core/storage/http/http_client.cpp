@@ -1,6 +1,6 @@
-#include "storage/s3/http_client.h"
+#include "storage/http/http_client.h"
 
-#include "storage/s3/http_error.h"
+#include "storage/http/http_error.h"
 
 #include <algorithm>
 #include <array>
@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-namespace pgvigil::s3 {
+namespace pgvigil {
 
 namespace {
 
@@ -225,6 +225,7 @@ class HttpClient::Connection {
         set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
         set(CURLOPT_ERRORBUFFER, error_text_.data());
         set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
+        set(CURLOPT_TIMEOUT_MS, static_cast<long>(options.total_timeout.count()));
         set(CURLOPT_LOW_SPEED_LIMIT, 1L);
         set(CURLOPT_LOW_SPEED_TIME, std::max<long>(1, static_cast<long>(options.stall_timeout.count() / 1000)));
         if (!options.ca_file.empty())
@@ -363,4 +364,4 @@ HttpResponse HttpClient::perform(const HttpRequest &request, const CancelToken &
     return response;
 }
 
-} // namespace pgvigil::s3
+} // namespace pgvigil

@@ -11,7 +11,6 @@
 #include "base/bytes.h"
 #include "base/cancel.h"
 #include "base/error.h"
-#include "storage/s3/sigv4.h"
 
 #include <chrono>
 #include <condition_variable>
@@ -19,14 +18,18 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-namespace pgvigil::s3 {
+namespace pgvigil {
+
+using NameValues = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpOptions {
     std::string ca_file; // "" for the system's certificates
     std::chrono::milliseconds connect_timeout{10000};
     std::chrono::milliseconds stall_timeout{30000}; // without a byte moving
+    std::chrono::milliseconds total_timeout{0};     // of a whole request; 0 = no limit
     size_t max_connections = 16;
 };
 
@@ -79,4 +82,4 @@ class HttpClient {
 // An HTTP date ("Fri, 20 Nov 2026 09:00:00 GMT") as milliseconds since 1970 UTC; nullopt when it is none.
 [[nodiscard]] std::optional<int64_t> parse_http_date(std::string_view text);
 
-} // namespace pgvigil::s3
+} // namespace pgvigil

@@ -1,0 +1,47 @@
+// This server's claims on slots of the schedule (repo/job_claims.h), in the first of its repositories that answers.
+// Threading: the scheduler's main thread; the store is asked in threads of the core while that one waits.
+#pragma once
+
+#include "server/settings.h"
+
+#include "repo/job_claims.h"
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+
+namespace pgvigil {
+
+class JobClaiming {
+  public:
+    struct Attempt {
+        bool held = false;
+        JobView view; // when it is not: why
+    };
+    // Throws what the stores throw.
+    [[nodiscard]] Attempt try_claim(JobKind kind, int64_t slot_s, const std::function<bool()> &stop);
+    // How the slot stands, for a node that leaves it to others.
+    [[nodiscard]] JobView look(JobKind kind, int64_t slot_s, const std::function<bool()> &stop);
+    // A sign of life. False when another node has taken over; the store's errors are thrown.
+    [[nodiscard]] bool renew(JobKind kind, int64_t slot_s, const std::function<bool()> &stop);
+    // Says how it ended, now or when the store answers again.
+    void end(JobKind kind, int64_t slot_s, const JobEntry &entry);
+    [[nodiscard]] const Uuid &instance() { return claims().instance(); }
+    void send_ends(const std::function<bool()> &stop);
+
+  private:
+    struct End {
+        JobKind kind;
+        int64_t slot_s;
+        JobEntry entry;
+        unsigned tries = 0;
+        int64_t next_ms = 0; // boot time
+    };
+    JobClaims &claims();
+
+    std::unique_ptr<JobClaims> claims_;
+    std::deque<End> ends_;
+};
+
+} // namespace pgvigil
