@@ -6,9 +6,9 @@
 #include "server/pg.h"
 
 #include "plan/backup_kind.h"
+#include "plan/job_log.h"
 #include "server/boundary.h"
 #include "server/settings.h"
-#include "plan/job_log.h"
 #include "transfer/backup_writer.h"
 
 #include <atomic>

@@ -3,8 +3,8 @@
 // Errors: kUnavailable (retryable) naming what was asked when an answer is not what the protocol says.
 #pragma once
 
-#include "storage/object_store.h"
 #include "storage/http/http_client.h"
+#include "storage/object_store.h"
 
 #include <string>
 #include <string_view>

@@ -3,9 +3,9 @@
 // Errors: see s3_error(); each message names the repository, the server's error code and its request id.
 #pragma once
 
+#include "storage/http/http_client.h"
 #include "storage/repository_url.h"
 #include "storage/s3/credentials.h"
-#include "storage/http/http_client.h"
 #include "storage/s3/s3_answer.h"
 
 #include <functional>
