@@ -6,20 +6,10 @@ namespace pgvigil {
 
 namespace {
 
-bool has_segment(const Catalog &catalog, TimelineId timeline, uint64_t segment) {
+// The run of stored segments that holds `segment`; nullptr when it is missing.
+const SegmentRun *stored_run(const Catalog &catalog, TimelineId timeline, uint64_t segment) {
     const TimelineWal *wal = catalog.timeline(timeline);
-    if (wal == nullptr)
-        return false;
-    return std::any_of(wal->runs.begin(), wal->runs.end(),
-                       [segment](const SegmentRun &run) { return run.first <= segment && segment <= run.last; });
-}
-
-// The last segment of the run that holds `segment`; the caller knows that there is one.
-uint64_t end_of_run(const Catalog &catalog, TimelineId timeline, uint64_t segment) {
-    for (const SegmentRun &run : catalog.timeline(timeline)->runs)
-        if (run.first <= segment && segment <= run.last)
-            return run.last;
-    return segment;
+    return wal == nullptr ? nullptr : find_run(wal->runs, segment);
 }
 
 bool lies_on_path(TimelineId timeline, Lsn lsn, const TimelinePath &path) {
@@ -72,10 +62,11 @@ Reach contiguous_reach(const Catalog &catalog, const TimelinePath &path, Lsn fro
         return reach;
     for (uint64_t segment = segment_of(from, size);;) {
         const TimelineId owner = owner_of_segment(path, segment, size);
-        if (!has_segment(catalog, owner, segment))
+        const SegmentRun *run = stored_run(catalog, owner, segment);
+        if (run == nullptr)
             break;
         // A whole run at once, up to where the next timeline takes over.
-        uint64_t last = end_of_run(catalog, owner, segment);
+        uint64_t last = run->last;
         const auto step =
             std::find_if(path.begin(), path.end(), [owner](const auto &s) { return s.timeline == owner; });
         if (step->end.is_valid())

@@ -2,8 +2,11 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "repo/commit_index.h"
 #include "repo/envelope.h"
+#include "repo/expired_wal.h"
 #include "repo/tombstones.h"
+#include "repo/wal_listing.h"
 #include "repo/wal_object.h"
 
 #include <algorithm>
@@ -17,13 +20,12 @@ namespace pgvigil {
 namespace {
 
 constexpr size_t kReaders = 8;
-// How many segments behind the start of an epoch may carry an older epoch's bytes: what a writer that lost its role had
-// on its way. Their headers decide whether they count.
-constexpr uint64_t kSegmentsCheckedPerEpoch = 64;
+// Only the newest timelines of a known catalog are looked at again.
+constexpr size_t kTimelinesThatChange = 2;
 
-std::vector<ObjectInfo> list_all(const Repository &repository, const std::string &prefix, const CancelToken &cancel) {
+std::vector<ObjectInfo> list_all(const Repository &repository, const ListRequest &request, const CancelToken &cancel) {
     std::vector<ObjectInfo> objects;
-    for_each_page(repository.store(), {.prefix = prefix}, cancel, [&objects](const ListPage &page) {
+    for_each_page(repository.store(), request, cancel, [&objects](const ListPage &page) {
         objects.insert(objects.end(), page.objects.begin(), page.objects.end());
     });
     return objects;
@@ -38,12 +40,12 @@ std::string_view document_name(std::string_view key) {
     return name;
 }
 
-// Reads every document under `prefix` with `decode`; what cannot be read is reported, what vanished meanwhile is
+// Reads every document that `request` lists with `decode`; what cannot be read is reported, what vanished meanwhile is
 // skipped.
 template <class Document, class Decode>
-std::vector<Document> read_documents(const Repository &repository, const std::string &prefix, Decode decode,
+std::vector<Document> read_documents(const Repository &repository, const ListRequest &request, Decode decode,
                                      std::vector<UnreadableDocument> &unreadable, const CancelToken &cancel) {
-    const std::vector<ObjectInfo> objects = list_all(repository, prefix, cancel);
+    const std::vector<ObjectInfo> objects = list_all(repository, request, cancel);
     std::vector<std::optional<Document>> read(objects.size());
     std::mutex mutex;
     parallel_for(objects.size(), kReaders, [&](size_t index) {
@@ -65,102 +67,6 @@ std::vector<Document> read_documents(const Repository &repository, const std::st
     return documents;
 }
 
-// The segments of one timeline while its listing is read.
-struct SegmentNames {
-    uint64_t number = 0;
-    bool plain = false;         // <segment> is there
-    uint64_t highest_epoch = 0; // of <segment>~<epoch>, 0 for none
-};
-
-class TimelineListing {
-  public:
-    TimelineListing(const Repository &repository, TimelineId timeline, const CancelToken &cancel)
-        : repository_(repository), timeline_(timeline), cancel_(cancel) {}
-
-    void read() {
-        const std::string prefix = repository_.layout().wal_prefix(timeline_);
-        for_each_page(repository_.store(), {.prefix = prefix, .directories = true}, cancel_,
-                      [this](const ListPage &page) {
-                          directories_.insert(directories_.end(), page.directories.begin(), page.directories.end());
-                          for (const ObjectInfo &object : page.objects)
-                              if (object.key == repository_.layout().wal_file(history_name(timeline_)))
-                                  has_history_ = true;
-                      });
-        for (const std::string &directory : directories_)
-            for (const ObjectInfo &object : list_all(repository_, directory, cancel_))
-                add(object);
-    }
-
-    [[nodiscard]] bool has_history() const { return has_history_; }
-    [[nodiscard]] bool empty() const { return names_.empty(); }
-    [[nodiscard]] int64_t newest_ms() const { return newest_ms_; }
-    // Any segment's key, to learn the segment size from its header.
-    [[nodiscard]] const std::string &sample_key() const { return sample_key_; }
-    [[nodiscard]] const std::map<std::string, SegmentNames> &names() const { return names_; }
-
-  private:
-    void add(const ObjectInfo &object) {
-        std::string_view name = std::string_view(object.key).substr(object.key.rfind('/') + 1);
-        uint64_t epoch = 0;
-        const size_t tilde = name.find('~');
-        if (tilde != std::string_view::npos) {
-            epoch = std::strtoull(std::string(name.substr(tilde + 1)).c_str(), nullptr, 10);
-            name = name.substr(0, tilde);
-        }
-        const auto parsed = parse_wal_file_name(name);
-        if (!parsed || parsed->kind != WalFileKind::kSegment || parsed->timeline != timeline_)
-            return;
-        SegmentNames &entry = names_[std::string(name)];
-        if (tilde == std::string_view::npos)
-            entry.plain = true;
-        else
-            entry.highest_epoch = std::max(entry.highest_epoch, epoch);
-        sample_key_ = object.key;
-        newest_ms_ = std::max(newest_ms_, object.modified_ms);
-    }
-
-    const Repository &repository_;
-    TimelineId timeline_;
-    const CancelToken &cancel_;
-    std::vector<std::string> directories_;
-    std::map<std::string, SegmentNames> names_;
-    std::string sample_key_;
-    bool has_history_ = false;
-    int64_t newest_ms_ = 0;
-};
-
-// Takes out segments that only an epoch wrote which was not the writer there any more (rules C2).
-void drop_fenced_segments(const Repository &repository, TimelineId timeline, const std::vector<EpochDocument> &epochs,
-                          uint64_t segment_size, std::map<uint64_t, SegmentNames> &segments,
-                          const CancelToken &cancel) {
-    for (const EpochDocument &epoch : epochs) {
-        if (epoch.timeline != timeline || epoch.number <= 1)
-            continue;
-        const uint64_t first = segment_of(epoch.lsn, segment_size);
-        for (auto at = segments.lower_bound(first);
-             at != segments.end() && at->first < first + kSegmentsCheckedPerEpoch;) {
-            bool fenced = false;
-            if (at->second.highest_epoch < epoch.number && at->second.plain) {
-                const std::string key = repository.layout().wal_file(segment_name(timeline, at->first, segment_size));
-                const auto parsed = read_header(repository.store(), key, cancel);
-                fenced = parsed && parsed->header.epoch < epoch.number;
-            }
-            at = fenced ? segments.erase(at) : std::next(at);
-        }
-    }
-}
-
-std::vector<SegmentRun> make_runs(const std::map<uint64_t, SegmentNames> &segments) {
-    std::vector<SegmentRun> runs;
-    for (const auto &[number, names] : segments) {
-        if (!runs.empty() && runs.back().last + 1 == number)
-            runs.back().last = number;
-        else
-            runs.push_back({number, number});
-    }
-    return runs;
-}
-
 std::vector<TimelineId> list_timelines(const Repository &repository, const CancelToken &cancel) {
     std::vector<TimelineId> timelines;
     const std::string root = repository.layout().wal_root();
@@ -174,32 +80,227 @@ std::vector<TimelineId> list_timelines(const Repository &repository, const Cance
     return timelines;
 }
 
-std::vector<TimelineSwitch> read_history(const Repository &repository, TimelineId timeline, const CancelToken &cancel) {
-    const std::string key = repository.layout().wal_file(history_name(timeline));
-    const auto object = repository.store().get(key, kMaxFramePlainBytes, cancel);
-    if (!object)
-        return {};
-    const ParsedHeader parsed = parse_header(*object, key);
-    Bytes text;
-    FrameDecoder decoder;
-    decode_wal_frames(*object, parsed, text, decoder, key);
-    return parse_history_file(as_text(text), timeline);
+std::vector<std::string> list_backup_ids(const Repository &repository, const CancelToken &cancel) {
+    const std::string prefix = repository.layout().commits_prefix();
+    std::vector<std::string> ids;
+    for (const ObjectInfo &object : list_all(repository, {.prefix = prefix}, cancel))
+        if (const std::string_view id = document_name(object.key); is_backup_id(id))
+            ids.emplace_back(id);
+    return ids;
 }
 
-uint64_t find_segment_size(const Repository &repository, const Catalog &catalog,
-                           const std::vector<TimelineListing> &listings, const CancelToken &cancel) {
+class BackupsReader {
+  public:
+    BackupsReader(const Repository &repository, Catalog &catalog, const CancelToken &cancel)
+        : repository_(repository), catalog_(catalog), cancel_(cancel) {}
+
+    void read(const Catalog *known) {
+        std::set<std::string> wanted;
+        for (std::string &id : list_backup_ids(repository_, cancel_)) {
+            const CommitDocument *document = known == nullptr ? nullptr : known->backup(id);
+            if (document != nullptr)
+                found_.emplace(id, *document);
+            else
+                wanted.insert(std::move(id));
+        }
+        if (wanted.size() > 2)
+            read_index(wanted);
+        read_commits(wanted);
+        for (auto &[id, document] : found_)
+            catalog_.backups.push_back(std::move(document));
+        // After the commits: a tombstone comes before the first deletion.
+        const auto tombstones = list_tombstones(repository_, cancel_);
+        catalog_.keeps = load_keeps(repository_, cancel_);
+        drop_tombstoned(catalog_.backups, tombstones, catalog_.keeps);
+    }
+
+  private:
+    void read_index(std::set<std::string> &wanted) {
+        std::vector<CommitIndexName> names = list_commit_index(repository_, cancel_);
+        std::erase_if(names, [&](const CommitIndexName &name) {
+            const auto first = wanted.lower_bound(name.first);
+            return first == wanted.end() || *first > name.last;
+        });
+        std::mutex mutex;
+        parallel_for(names.size(), kReaders, [&](size_t index) {
+            const std::string key = commit_index_key(repository_.layout(), names[index]);
+            std::vector<CommitDocument> documents;
+            try {
+                if (const auto json = read_document(repository_.store(), key, cancel_))
+                    documents = decode_commit_index(*json, key);
+            } catch (const Error &error) {
+                // The commits themselves say the same.
+                note(key, error);
+            }
+            const std::lock_guard lock(mutex);
+            for (CommitDocument &document : documents)
+                if (wanted.erase(document.id) > 0)
+                    found_.emplace(document.id, std::move(document));
+        });
+    }
+
+    void read_commits(const std::set<std::string> &wanted) {
+        const std::vector<std::string> ids(wanted.begin(), wanted.end());
+        std::vector<std::optional<CommitDocument>> read(ids.size());
+        parallel_for(ids.size(), kReaders, [&](size_t index) {
+            try {
+                read[index] = load_commit(repository_, ids[index], cancel_);
+            } catch (const Error &error) {
+                note(repository_.layout().commit(ids[index]), error);
+            }
+        });
+        for (auto &document : read)
+            if (document) {
+                summarise(*document);
+                found_.emplace(document->id, std::move(*document));
+            }
+    }
+
+    void note(const std::string &key, const Error &error) {
+        if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported)
+            throw Error(error);
+        const std::lock_guard lock(unreadable_mutex_);
+        catalog_.unreadable.push_back({key, error.message()});
+    }
+
+    const Repository &repository_;
+    Catalog &catalog_;
+    const CancelToken &cancel_;
+    std::map<std::string, CommitDocument> found_;
+    std::mutex unreadable_mutex_;
+};
+
+void read_epochs(const Repository &repository, Catalog &catalog, const Catalog *known, const CancelToken &cancel) {
+    const std::string prefix = repository.layout().epochs_prefix();
+    std::string after;
+    if (known != nullptr && !known->epochs.empty()) {
+        catalog.epochs = known->epochs;
+        after = repository.layout().epoch(known->epochs.back().number);
+    }
+    std::vector<EpochDocument> read = read_documents<EpochDocument>(
+        repository, {.prefix = prefix, .start_after = after},
+        [](std::string_view json, const std::string &key) { return decode_epoch(json, key); }, catalog.unreadable,
+        cancel);
+    std::move(read.begin(), read.end(), std::back_inserter(catalog.epochs));
+}
+
+// The names of index objects of the largest span, and what is expired: both of all timelines in one listing.
+struct IndexNames {
+    std::map<TimelineId, std::vector<WalBlock>> blocks;
+    std::map<TimelineId, SegmentRuns> expired;
+};
+
+IndexNames list_index_names(const Repository &repository, const CancelToken &cancel) {
+    IndexNames names;
+    const ClusterLayout &layout = repository.layout();
+    // "4096/" and "expired/" follow each other; what stands below "256/" is not worth listing as a whole.
+    const std::string prefix = layout.walindex_prefix();
+    const std::string after = prefix + std::to_string(kWalIndexSpans.front());
+    for_each_page(repository.store(), {.prefix = prefix, .start_after = after}, cancel, [&](const ListPage &page) {
+        for (const ObjectInfo &object : page.objects) {
+            if (const auto mark = parse_expired_wal_key(layout, object.key))
+                add_run(names.expired[mark->timeline], mark->segments);
+            else if (const auto block = parse_wal_block_key(layout, object.key))
+                names.blocks[block->timeline].push_back(*block);
+        }
+    });
+    return names;
+}
+
+uint64_t find_segment_size(const Repository &repository, const Catalog &catalog, const IndexNames &names,
+                           const std::vector<TimelineId> &timelines, const CancelToken &cancel) {
     for (auto backup = catalog.backups.rbegin(); backup != catalog.backups.rend(); ++backup)
         if (is_valid_segment_size(backup->wal_segment_size))
             return backup->wal_segment_size;
-    for (const TimelineListing &listing : listings) {
-        if (listing.empty())
-            continue;
-        const auto parsed = read_header(repository.store(), listing.sample_key(), cancel);
-        if (parsed && is_valid_segment_size(parsed->header.plain_length))
-            return parsed->header.plain_length;
-    }
+    for (const auto &[timeline, blocks] : names.blocks)
+        if (!blocks.empty())
+            return blocks.back().segment_size;
+    for (const TimelineId timeline : timelines)
+        if (const uint64_t size = sample_segment_size(repository, timeline, cancel); size != 0)
+            return size;
     return 0;
 }
+
+class TimelinesReader {
+  public:
+    TimelinesReader(const Repository &repository, Catalog &catalog, const Catalog *known, const CancelToken &cancel)
+        : repository_(repository), catalog_(catalog), known_(known), cancel_(cancel) {}
+
+    void read() {
+        const std::vector<TimelineId> timelines = list_timelines(repository_, cancel_);
+        names_ = list_index_names(repository_, cancel_);
+        catalog_.segment_size = known_ != nullptr ? known_->segment_size : 0;
+        if (catalog_.segment_size == 0)
+            catalog_.segment_size = find_segment_size(repository_, catalog_, names_, timelines, cancel_);
+        catalog_.timelines.resize(timelines.size());
+        parallel_for(timelines.size(), kReaders, [&](size_t index) {
+            const TimelineWal *known = known_ == nullptr ? nullptr : known_->timeline(timelines[index]);
+            const bool is_old = index + kTimelinesThatChange < timelines.size();
+            if (known != nullptr && is_old && known_->epochs.size() == catalog_.epochs.size()) {
+                catalog_.timelines[index] = *known;
+                if (const auto found = names_.expired.find(timelines[index]); found != names_.expired.end())
+                    for (const SegmentRun &run : found->second)
+                        cut_run(catalog_.timelines[index].runs, run);
+                return;
+            }
+            catalog_.timelines[index] = read_timeline(timelines[index], known);
+        });
+    }
+
+  private:
+    TimelineWal read_timeline(TimelineId timeline, const TimelineWal *known) {
+        TimelineWal wal;
+        wal.timeline = timeline;
+        read_history(wal, known);
+        if (catalog_.segment_size == 0)
+            return wal;
+        WalListingInput input;
+        input.segment_size = catalog_.segment_size;
+        input.epochs = &catalog_.epochs;
+        input.known = known;
+        if (const auto found = names_.blocks.find(timeline); found != names_.blocks.end())
+            input.blocks = found->second;
+        if (const auto found = names_.expired.find(timeline); found != names_.expired.end())
+            input.expired = found->second;
+        std::vector<UnreadableDocument> unreadable;
+        list_wal(repository_, input, wal, unreadable, cancel_);
+        const std::lock_guard lock(mutex_);
+        std::move(unreadable.begin(), unreadable.end(), std::back_inserter(catalog_.unreadable));
+        return wal;
+    }
+
+    void read_history(TimelineWal &wal, const TimelineWal *known) {
+        if (known != nullptr && known->has_history) {
+            wal.has_history = true;
+            wal.ancestors = known->ancestors;
+            return;
+        }
+        const std::string key = repository_.layout().wal_file(history_name(wal.timeline));
+        try {
+            const auto object = repository_.store().get(key, kMaxFramePlainBytes, cancel_);
+            if (!object)
+                return;
+            const ParsedHeader parsed = parse_header(*object, key);
+            Bytes text;
+            FrameDecoder decoder;
+            decode_wal_frames(*object, parsed, text, decoder, key);
+            wal.ancestors = parse_history_file(as_text(text), wal.timeline);
+            wal.has_history = true;
+        } catch (const Error &error) {
+            if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported)
+                throw;
+            const std::lock_guard lock(mutex_);
+            catalog_.unreadable.push_back({key, error.message()});
+        }
+    }
+
+    const Repository &repository_;
+    Catalog &catalog_;
+    const Catalog *known_;
+    const CancelToken &cancel_;
+    IndexNames names_;
+    std::mutex mutex_;
+};
 
 } // namespace
 
@@ -211,64 +312,23 @@ const TimelineWal *Catalog::timeline(TimelineId id) const noexcept {
 }
 
 const CommitDocument *Catalog::backup(std::string_view id) const noexcept {
-    for (const CommitDocument &document : backups)
-        if (document.id == id)
-            return &document;
-    return nullptr;
+    const auto found =
+        std::lower_bound(backups.begin(), backups.end(), id,
+                         [](const CommitDocument &document, std::string_view value) { return document.id < value; });
+    return found == backups.end() || found->id != id ? nullptr : &*found;
 }
 
-Catalog load_catalog(const Repository &repository, const CancelToken &cancel) {
-    Catalog catalog;
-    const ClusterLayout &layout = repository.layout();
-    catalog.system_identifier = std::strtoull(layout.root().c_str(), nullptr, 10);
-    catalog.backups = read_documents<CommitDocument>(
-        repository, layout.commits_prefix(),
-        [](std::string_view json, const std::string &key) {
-            CommitDocument document = decode_commit(json, key);
-            if (document.id != document_name(key))
-                throw Error(ErrorCode::kCorrupt, "\"" + key + "\" holds the commit of another backup");
-            document.packs = {};
-            document.table = {};
-            return document;
-        },
-        catalog.unreadable, cancel);
-    drop_tombstoned(repository, catalog.backups, cancel);
-    catalog.epochs = read_documents<EpochDocument>(
-        repository, layout.epochs_prefix(),
-        [](std::string_view json, const std::string &key) { return decode_epoch(json, key); }, catalog.unreadable,
-        cancel);
+bool Catalog::has_whole_chain(const CommitDocument &backup) const noexcept {
+    return std::all_of(backup.parents.begin(), backup.parents.end(),
+                       [this](const std::string &parent) { return this->backup(parent) != nullptr; });
+}
 
-    std::vector<TimelineListing> listings;
-    const std::vector<TimelineId> timelines = list_timelines(repository, cancel);
-    listings.reserve(timelines.size());
-    for (const TimelineId timeline : timelines)
-        listings.emplace_back(repository, timeline, cancel).read();
-    catalog.segment_size = find_segment_size(repository, catalog, listings, cancel);
-    for (size_t i = 0; i < timelines.size(); ++i) {
-        TimelineWal wal;
-        wal.timeline = timelines[i];
-        wal.has_history = listings[i].has_history();
-        wal.newest_object_ms = listings[i].newest_ms();
-        if (wal.has_history) {
-            try {
-                wal.ancestors = read_history(repository, timelines[i], cancel);
-            } catch (const Error &error) {
-                if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported)
-                    throw;
-                wal.has_history = false;
-                catalog.unreadable.push_back({layout.wal_file(history_name(timelines[i])), error.message()});
-            }
-        }
-        if (catalog.segment_size != 0) {
-            std::map<uint64_t, SegmentNames> segments;
-            for (const auto &[name, names] : listings[i].names())
-                if (const auto parsed = parse_wal_file_name(name))
-                    segments.emplace(segment_number(*parsed, catalog.segment_size), names);
-            drop_fenced_segments(repository, wal.timeline, catalog.epochs, catalog.segment_size, segments, cancel);
-            wal.runs = make_runs(segments);
-        }
-        catalog.timelines.push_back(std::move(wal));
-    }
+Catalog load_catalog(const Repository &repository, const CancelToken &cancel, const Catalog *known) {
+    Catalog catalog;
+    catalog.system_identifier = std::strtoull(repository.layout().root().c_str(), nullptr, 10);
+    BackupsReader(repository, catalog, cancel).read(known);
+    read_epochs(repository, catalog, known, cancel);
+    TimelinesReader(repository, catalog, known, cancel).read();
     return catalog;
 }
 

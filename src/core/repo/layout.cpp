@@ -69,6 +69,18 @@ std::string ClusterLayout::walindex_prefix() const {
     return root_ + "walindex/";
 }
 
+std::string ClusterLayout::walindex_prefix(uint64_t span, TimelineId timeline) const {
+    return walindex_prefix() + std::to_string(span) + "/" + number_name("%08llX", timeline) + "/";
+}
+
+std::string ClusterLayout::expired_wal_prefix() const {
+    return walindex_prefix() + "expired/";
+}
+
+std::string ClusterLayout::expired_wal_prefix(TimelineId timeline) const {
+    return expired_wal_prefix() + number_name("%08llX", timeline) + "/";
+}
+
 std::string ClusterLayout::tail_prefix() const {
     return root_ + "tail/";
 }
@@ -136,6 +148,10 @@ std::string ClusterLayout::commits_prefix() const {
 
 std::string ClusterLayout::commit(std::string_view backup) const {
     return commits_prefix() + std::string(backup) + ".json";
+}
+
+std::string ClusterLayout::commitindex_prefix() const {
+    return root_ + "commitindex/";
 }
 
 std::string ClusterLayout::tombstones_prefix() const {

@@ -33,7 +33,12 @@ class ClusterLayout {
     // wal/…/<segment>.part<3 digits>-<attempt> (rules B4).
     [[nodiscard]] std::string wal_part(std::string_view segment, unsigned part, std::string_view attempt) const;
 
-    [[nodiscard]] std::string walindex_prefix() const;
+    // walindex/<span>/<8 hex>/<name>: what is known of a range of `span` segments. See repo/wal_index.h.
+    [[nodiscard]] std::string walindex_prefix() const; // walindex/
+    [[nodiscard]] std::string walindex_prefix(uint64_t span, TimelineId timeline) const;
+    // walindex/expired/<8 hex>/<name>: WAL that expiry takes away. See repo/expired_wal.h.
+    [[nodiscard]] std::string expired_wal_prefix() const; // walindex/expired/
+    [[nodiscard]] std::string expired_wal_prefix(TimelineId timeline) const;
     [[nodiscard]] std::string tail_prefix() const;
 
     [[nodiscard]] std::string gaps_prefix() const; // gaps/
@@ -59,6 +64,8 @@ class ClusterLayout {
                                            uint32_t number) const; // files/<id>/hashes-<6 digits>
     [[nodiscard]] std::string commits_prefix() const;
     [[nodiscard]] std::string commit(std::string_view backup) const; // commits/<id>.json
+    // commitindex/<first id>-<last id>.json. See repo/commit_index.h.
+    [[nodiscard]] std::string commitindex_prefix() const;
 
     [[nodiscard]] std::string tombstones_prefix() const;
     [[nodiscard]] std::string tombstone(std::string_view backup) const; // tombstones/<id>

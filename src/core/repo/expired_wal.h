@@ -1,0 +1,42 @@
+// Marks of WAL that expiry takes away: walindex/expired/<tli>/<first>-<last>, segment numbers of 16 hexadecimal digits,
+// both ends included. A mark is created before the first of its segments is deleted (as a backup's tombstone, rules
+// D2): from then on the catalog shows none of them, whatever a listing or an index object still says, so that nothing
+// is offered while it goes. A mark may be deleted once one that contains it exists; the marks of what is gone for good
+// stay, because index objects may still speak of it.
+// Threading: pure functions, but for those that take a Repository, which block.
+#pragma once
+
+#include "base/cancel.h"
+#include "base/lsn.h"
+#include "repo/repository.h"
+#include "repo/segment_runs.h"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pgvigil {
+
+struct ExpiredWal {
+    TimelineId timeline = 0;
+    SegmentRun segments;
+
+    friend bool operator==(const ExpiredWal &, const ExpiredWal &) = default;
+};
+
+[[nodiscard]] std::string expired_wal_key(const ClusterLayout &layout, const ExpiredWal &mark);
+// nullopt for a key that is not one of a mark.
+[[nodiscard]] std::optional<ExpiredWal> parse_expired_wal_key(const ClusterLayout &layout, std::string_view key);
+
+// Creates the mark; success when it is there already.
+void mark_wal_expired(const Repository &repository, const ExpiredWal &mark, const CancelToken &cancel);
+[[nodiscard]] std::vector<ExpiredWal> list_expired_wal(const Repository &repository, const CancelToken &cancel);
+
+// Keys below walindex/ that may be deleted because of `expired` (all marks of the cluster): index objects whose stored
+// segments all lie in expired runs, older generations and index objects that one of a larger span replaces, and marks
+// that another contains.
+[[nodiscard]] std::vector<std::string> list_needless_wal_index(const Repository &repository, const CancelToken &cancel);
+
+} // namespace pgvigil
