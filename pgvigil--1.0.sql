@@ -73,6 +73,42 @@ RETURNS void
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION pgv_release(text) IS 'ends what pgv_keep() began';
 
+CREATE FUNCTION pgv_restore_plan(
+    target_time timestamptz DEFAULT NULL,
+    target_lsn pg_lsn DEFAULT NULL,
+    target_xid bigint DEFAULT NULL,
+    target_name text DEFAULT NULL,
+    target_immediate boolean DEFAULT false,
+    timeline text DEFAULT 'latest',
+    backup_id text DEFAULT NULL,
+    inclusive boolean DEFAULT true,
+    OUT step integer,
+    OUT action text,
+    OUT object text,
+    OUT objects bigint,
+    OUT bytes bigint,
+    OUT estimate interval,
+    OUT detail text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 8;
+COMMENT ON FUNCTION pgv_restore_plan(timestamptz, pg_lsn, bigint, text, boolean, text, text, boolean) IS
+    'what a restore to the target would fetch and replay; an error says why the target cannot be reached, and what can';
+
+CREATE FUNCTION pgv_restore_command(
+    data_directory text,
+    target_time timestamptz DEFAULT NULL,
+    target_lsn pg_lsn DEFAULT NULL,
+    target_xid bigint DEFAULT NULL,
+    target_name text DEFAULT NULL,
+    target_immediate boolean DEFAULT false,
+    timeline text DEFAULT 'latest',
+    backup_id text DEFAULT NULL,
+    inclusive boolean DEFAULT true)
+RETURNS text
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION pgv_restore_command(text, timestamptz, pg_lsn, bigint, text, boolean, text, text, boolean) IS
+    'the shell command that restores to the target';
+
 CREATE FUNCTION pgv_read_status(
     OUT ok boolean,
     OUT summary text,
@@ -206,26 +242,51 @@ CREATE FUNCTION pgv_read_backups(
     OUT repository text,
     OUT backup_id text,
     OUT kind text,
+    OUT chain text,
+    OUT parent text,
     OUT started_at timestamptz,
     OUT stopped_at timestamptz,
+    OUT duration interval,
     OUT timeline bigint,
     OUT start_lsn pg_lsn,
     OUT stop_lsn pg_lsn,
     OUT from_standby boolean,
+    OUT restorable boolean,
     OUT files bigint,
     OUT logical_bytes bigint,
     OUT new_bytes bigint,
+    OUT reused_bytes bigint,
     OUT stored_bytes bigint,
+    OUT blocks_changed bigint,
+    OUT bytes_per_second double precision,
     OUT bad_pages bigint,
     OUT damage jsonb,
     OUT annotations jsonb,
     OUT parents text[],
+    OUT needed_by text[],
+    OUT keep_until timestamptz,
     OUT server_version integer,
     OUT product_version text,
     OUT compression text,
     OUT host text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 100;
+
+CREATE FUNCTION pgv_read_chains(
+    OUT repository text,
+    OUT chain text,
+    OUT backups integer,
+    OUT backup_ids text[],
+    OUT from_time timestamptz,
+    OUT to_time timestamptz,
+    OUT timelines bigint[],
+    OUT logical_bytes bigint,
+    OUT stored_bytes bigint,
+    OUT restorable boolean,
+    OUT newest text,
+    OUT missing text[])
+RETURNS SETOF record
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 20;
 
 CREATE FUNCTION pgv_read_wal_ranges(
     OUT repository text,
@@ -263,11 +324,13 @@ COMMENT ON VIEW pgv_jobs IS 'the jobs that run by schedule: when next, how it we
 CREATE VIEW pgv_job_history AS SELECT * FROM pgv_read_job_history();
 COMMENT ON VIEW pgv_job_history IS 'the newest runs of every job, whoever asked for them';
 CREATE VIEW pgv_backups AS SELECT * FROM pgv_read_backups();
-COMMENT ON VIEW pgv_backups IS 'the backups of this cluster; reads the repositories';
+COMMENT ON VIEW pgv_backups IS 'the backups of this cluster, as the catalog was last read';
+CREATE VIEW pgv_chains AS SELECT * FROM pgv_read_chains();
+COMMENT ON VIEW pgv_chains IS 'full backups with what was built on them';
 CREATE VIEW pgv_wal_ranges AS SELECT * FROM pgv_read_wal_ranges();
-COMMENT ON VIEW pgv_wal_ranges IS 'the WAL that is stored, and the gaps in it; reads the repositories';
+COMMENT ON VIEW pgv_wal_ranges IS 'the WAL that is stored, and the gaps in it';
 CREATE VIEW pgv_recovery_windows AS SELECT * FROM pgv_read_recovery_windows();
-COMMENT ON VIEW pgv_recovery_windows IS 'from when to when this cluster can be restored; reads the repositories';
+COMMENT ON VIEW pgv_recovery_windows IS 'from when to when this cluster can be restored';
 
 -- A view checks its functions' permissions as the user who reads it.
 REVOKE ALL ON FUNCTION
@@ -280,6 +343,8 @@ REVOKE ALL ON FUNCTION
     pgv_expire(boolean, boolean),
     pgv_keep(text, timestamptz),
     pgv_release(text),
+    pgv_restore_plan(timestamptz, pg_lsn, bigint, text, boolean, text, text, boolean),
+    pgv_restore_command(text, timestamptz, pg_lsn, bigint, text, boolean, text, text, boolean),
     pgv_read_status(),
     pgv_read_archiver(),
     pgv_read_progress(),
@@ -287,11 +352,12 @@ REVOKE ALL ON FUNCTION
     pgv_read_jobs(),
     pgv_read_job_history(),
     pgv_read_backups(),
+    pgv_read_chains(),
     pgv_read_wal_ranges(),
     pgv_read_recovery_windows()
 FROM PUBLIC;
 REVOKE ALL ON
-    pgv_status, pgv_archiver, pgv_progress, pgv_repositories, pgv_jobs, pgv_job_history, pgv_backups,
+    pgv_status, pgv_archiver, pgv_progress, pgv_repositories, pgv_jobs, pgv_job_history, pgv_backups, pgv_chains,
     pgv_wal_ranges, pgv_recovery_windows
 FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
@@ -302,10 +368,11 @@ GRANT EXECUTE ON FUNCTION
     pgv_read_jobs(),
     pgv_read_job_history(),
     pgv_read_backups(),
+    pgv_read_chains(),
     pgv_read_wal_ranges(),
     pgv_read_recovery_windows()
 TO pg_monitor;
 GRANT SELECT ON
-    pgv_status, pgv_archiver, pgv_progress, pgv_repositories, pgv_jobs, pgv_job_history, pgv_backups,
+    pgv_status, pgv_archiver, pgv_progress, pgv_repositories, pgv_jobs, pgv_job_history, pgv_backups, pgv_chains,
     pgv_wal_ranges, pgv_recovery_windows
 TO pg_monitor;

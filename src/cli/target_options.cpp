@@ -5,7 +5,7 @@
 #include "base/time.h"
 #include "cli/common_options.h"
 #include "cli/report.h"
-#include "transfer/restore_facts.h"
+#include "plan/plan_steps.h"
 #include "transfer/wal_get_path.h"
 
 #include <CLI/CLI.hpp>
@@ -54,12 +54,6 @@ RecoveryTarget target_of(const TargetOptions &options) {
     return LatestTarget{};
 }
 
-bool wal_goes_on(const Catalog &catalog, const RestorePlan &plan) {
-    const TimelineWal *wal = catalog.timeline(plan.target_timeline);
-    return wal != nullptr && !wal->runs.empty() && plan.wal_to.is_valid() &&
-           wal->runs.back().last > segment_before(plan.wal_to, catalog.segment_size);
-}
-
 } // namespace
 
 void add_target_options(CLI::App &command, TargetOptions &options) {
@@ -98,56 +92,43 @@ RestoreRequest restore_request(const TargetOptions &options) {
 Planned make_plan(const std::vector<std::shared_ptr<Repository>> &repositories, const RestoreRequest &request,
                   LogSink &log, const CancelToken &cancel) {
     std::optional<Error> failure;
+    std::vector<PlanSource> sources;
     for (const auto &repository : repositories) {
         try {
-            Planned planned;
-            planned.catalog = load_catalog(*repository, cancel);
-            for (const UnreadableDocument &document : planned.catalog.unreadable)
+            sources.push_back({repository, load_catalog(*repository, cancel)});
+            for (const UnreadableDocument &document : sources.back().catalog.unreadable)
                 log.emit(LogLevel::kWarning, document.message, {});
-            RepositoryWalFacts facts(*repository, planned.catalog.segment_size, cancel);
-            planned.plan = plan_restore(planned.catalog, request, facts);
-            const bool to_the_end = planned.plan.to_planned_end || std::holds_alternative<LatestTarget>(request.target);
-            planned.goes_on = to_the_end && wal_goes_on(planned.catalog, planned.plan);
-            return planned;
         } catch (const Error &error) {
             if (error.code() == ErrorCode::kCancelled)
                 throw;
             if (repositories.size() > 1)
-                log.emit(LogLevel::kWarning,
-                         fmt::format("no plan from \"{}\": {}", repository->store().display_name(), error.message()),
-                         error.detail());
+                log.emit(
+                    LogLevel::kWarning,
+                    fmt::format("planning without \"{}\": {}", repository->store().display_name(), error.message()),
+                    error.detail());
             if (!failure)
                 failure = error;
         }
     }
-    throw std::move(*failure);
+    if (sources.empty())
+        throw std::move(*failure);
+    return plan_over(sources, request, cancel);
 }
 
 std::vector<std::string> describe_plan(const Planned &planned) {
     const RestorePlan &plan = planned.plan;
     std::vector<std::string> lines;
-    lines.push_back(fmt::format("backup           {}{}", plan.backup,
-                                plan.chain.size() > 1 ? fmt::format(" (with {} parents)", plan.chain.size() - 1) : ""));
-    lines.push_back(fmt::format("to fetch         {} of backup, restored to {}", pretty_bytes(plan.backup_bytes),
-                                pretty_bytes(plan.restored_bytes)));
-    lines.push_back(fmt::format("WAL to replay    {} to {} on timeline {}, at most {} segments",
-                                to_string(plan.wal_from), to_string(plan.wal_to), plan.target_timeline,
-                                plan.wal_segments));
+    lines.push_back(
+        fmt::format("{:<13} {:<32} {:>8} {:>10} {:>9}  {}", "step", "object", "objects", "size", "about", "detail"));
+    for (const PlanStep &step : plan_steps(planned.catalog, plan))
+        lines.push_back(
+            fmt::format("{:<13} {:<32} {:>8} {:>10} {:>9}  {}", step.action, step.object,
+                        step.objects ? std::to_string(*step.objects) : "", step.bytes ? pretty_bytes(*step.bytes) : "",
+                        step.seconds ? pretty_seconds(static_cast<uint64_t>(*step.seconds + 1)) : "", step.detail));
     lines.push_back(fmt::format("consistent at    {}", to_string(plan.consistent_at)));
-    if (plan.target_setting.empty())
-        lines.push_back(fmt::format("target           the end of WAL{}",
-                                    plan.to_planned_end ? ": the time given lies behind the last commit" : ""));
-    else
-        lines.push_back(fmt::format("target           {} = '{}'{}", plan.target_setting, plan.target_value,
-                                    plan.inclusive ? "" : ", exclusive"));
     lines.push_back(fmt::format("recovery window  {}", describe(plan.window)));
     if (planned.goes_on)
         lines.push_back("attention        WAL is missing at the end of this window; later WAL cannot be reached");
-    const CommitDocument *backup = planned.catalog.backup(plan.backup);
-    if (backup != nullptr)
-        for (const Tablespace &tablespace : backup->tablespaces)
-            if (!tablespace.path.empty())
-                lines.push_back(fmt::format("tablespace       {} at {}", tablespace.oid, tablespace.path));
     return lines;
 }
 
@@ -158,6 +139,18 @@ std::string plan_json(const Planned &planned) {
     if (backup != nullptr)
         for (const Tablespace &tablespace : backup->tablespaces)
             tablespaces.push_back({{"oid", tablespace.oid}, {"path", tablespace.path}});
+    Json steps = Json::array();
+    for (const PlanStep &step : plan_steps(planned.catalog, plan)) {
+        Json item = {{"action", step.action}, {"object", step.object}, {"objects", nullptr},
+                     {"bytes", nullptr},      {"seconds", nullptr},    {"detail", step.detail}};
+        if (step.objects)
+            item["objects"] = *step.objects;
+        if (step.bytes)
+            item["bytes"] = *step.bytes;
+        if (step.seconds)
+            item["seconds"] = *step.seconds;
+        steps.push_back(std::move(item));
+    }
     const Json out = {{"backup", plan.backup},
                       {"chain", plan.chain},
                       {"timeline", plan.target_timeline},
@@ -165,6 +158,7 @@ std::string plan_json(const Planned &planned) {
                       {"wal_from", to_string(plan.wal_from)},
                       {"consistent_at", to_string(plan.consistent_at)},
                       {"wal_to", to_string(plan.wal_to)},
+                      {"replay_to", to_string(plan.replay_to)},
                       {"wal_segments", plan.wal_segments},
                       {"backup_bytes", plan.backup_bytes},
                       {"restored_bytes", plan.restored_bytes},
@@ -173,7 +167,8 @@ std::string plan_json(const Planned &planned) {
                       {"inclusive", plan.inclusive},
                       {"to_planned_end", plan.to_planned_end},
                       {"wal_missing_after_end", planned.goes_on},
-                      {"tablespaces", tablespaces}};
+                      {"tablespaces", tablespaces},
+                      {"steps", std::move(steps)}};
     return out.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -4,8 +4,8 @@
 
 #include "base/cancel.h"
 #include "base/log.h"
-#include "plan/restore_plan.h"
 #include "repo/repository.h"
+#include "transfer/restore_planning.h"
 
 #include <memory>
 #include <string>
@@ -32,13 +32,8 @@ struct TargetOptions {
 void add_target_options(CLI::App &command, TargetOptions &options);
 [[nodiscard]] RestoreRequest restore_request(const TargetOptions &options);
 
-// A plan and what it was made from.
-struct Planned {
-    RestorePlan plan;
-    Catalog catalog;
-    bool goes_on = false; // WAL exists behind the plan's end, after a gap
-};
-// The plan of the first repository that has one; the first error when none has.
+// The plan over all repositories that can be read; what cannot is left out with a warning.
+using Planned = PlannedRestore;
 [[nodiscard]] Planned make_plan(const std::vector<std::shared_ptr<Repository>> &repositories,
                                 const RestoreRequest &request, LogSink &log, const CancelToken &cancel);
 

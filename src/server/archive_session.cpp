@@ -123,6 +123,7 @@ void ArchiveSession::archive(const std::string &file, const std::function<bool()
     }
     process_log().flush();
     const auto failure = archiver_->failure(file);
+    last_transaction_us_ = archiver_->last_transaction_us(file);
     ahead_.erase(file);
     archiver_->forget(file);
     if (failure)

@@ -14,6 +14,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -26,6 +27,8 @@ class ArchiveSession {
 
     // Returns when `file` is durable; throws its error, or kCancelled once `stop` returned true.
     void archive(const std::string &file, const std::function<bool()> &stop);
+    // When the last transaction in the file that archive() took last had ended, µs since 1970, where that is known.
+    [[nodiscard]] std::optional<int64_t> last_transaction_us() const noexcept { return last_transaction_us_; }
 
     // Throws kNotWriter when another server has taken over. Asks the stores now and then, without waiting for them.
     void recheck();
@@ -51,6 +54,7 @@ class ArchiveSession {
     std::deque<std::string> waiting_;           // found in archive_status, not submitted yet
     int64_t scanned_ms_ = 0;
     int64_t checked_ms_ = 0;
+    std::optional<int64_t> last_transaction_us_;
     std::unique_ptr<MainTask> check_;
 };
 

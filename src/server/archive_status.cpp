@@ -33,7 +33,20 @@ void status_archived(const std::string &file, const ArchiveSession &session) {
         is_segment ? segment_start(segment_number(*parsed, segment_size) + 1, segment_size).value : InvalidXLogRecPtr;
     const TimeLineID timeline = is_segment ? parsed->timeline : 0;
     const char *name = file.c_str();
+    // Only what every repository has may be shown without being asked for.
+    const unsigned required = session.settings().required;
+    const bool everywhere = owed == 0 && (required == 0 || required >= session.settings().repositories.size());
+    const uint64_t segment = is_segment ? segment_number(*parsed, segment_size) : 0;
+    const int64_t last_time_us = session.last_transaction_us().value_or(0);
+    const bool is_history = parsed && parsed->kind == WalFileKind::kHistory;
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
+        if (is_segment && everywhere)
+            note_archived(shared.catalog, timeline, segment, last_time_us);
+        if (is_history) {
+            shared.keeper.catalog_requested = true;
+            if (shared.keeper.latch != nullptr)
+                SetLatch(shared.keeper.latch);
+        }
         SharedArchiver &archiver = shared.archiver;
         archiver.pid = MyProcPid;
         ++archiver.archived;

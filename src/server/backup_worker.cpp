@@ -4,6 +4,7 @@
 
 #include "server/backup_job.h"
 #include "server/boundary.h"
+#include "server/catalog_store.h"
 #include "server/log_queue.h"
 #include "server/progress.h"
 #include "server/shared_state.h"
@@ -165,6 +166,8 @@ void serve_slot(unsigned number) {
     const bool complete = cpp_attempt([] { run_backup(); }, report);
     ErrorReport second;
     if (complete) {
+        // Whoever waits for the backup finds it in the views.
+        refresh_catalog_file();
         if (!cpp_attempt([] { publish_end(nullptr); }, second))
             warn(second, "could not report a backup's end");
         return;

@@ -2,13 +2,10 @@
 
 #include "server/catalog_watch.h"
 
-#include "server/repositories.h"
+#include "server/catalog_store.h"
 #include "server/shared_state.h"
-#include "server/waiting.h"
 
 #include "plan/recovery_windows.h"
-#include "repo/catalog.h"
-#include "transfer/restore_facts.h"
 
 #include <algorithm>
 
@@ -20,47 +17,11 @@ TimestampTz timestamp_from_unix_us(int64_t unix_us) noexcept {
     return unix_us - int64_t{946684800} * 1000000;
 }
 
-// One repository as the thread has read it.
-struct Reading {
-    std::string url;
-    std::string id;
-    bool conditional = true;
-    std::optional<Error> problem;
-    std::optional<Catalog> catalog;
-    std::vector<RecoveryWindow> windows;
-};
-
-std::vector<Reading> read_all(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel) {
-    std::vector<Reading> readings;
-    for (OpenedStore &opened : open_stores(settings, facts, cancel)) {
-        Reading &reading = readings.emplace_back();
-        reading.url = opened.url;
-        reading.problem = opened.problem;
-        if (!opened.document && !opened.problem)
-            reading.problem = Error(ErrorCode::kForeign, "repository \"" + opened.url + "\" is missing");
-        if (!opened.document)
-            continue;
-        reading.id = to_string(opened.document->id);
-        try {
-            reading.conditional = opened.store->features().conditional_create;
-            const Repository repository(opened.store, *opened.document, opened.url, facts.system_identifier);
-            reading.catalog = load_catalog(repository, cancel);
-            RepositoryWalFacts wal(repository, facts.wal_segment_size, cancel);
-            reading.windows = recovery_windows(*reading.catalog, &wal);
-        } catch (const Error &error) {
-            if (error.code() == ErrorCode::kCancelled)
-                throw;
-            reading.problem = error;
-        }
-    }
-    return readings;
-}
-
-void publish_repositories(const std::vector<Reading> &readings) {
+void publish_repositories(const std::vector<CatalogReading> &readings) {
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
         const TimestampTz now = GetCurrentTimestamp();
         shared.repository_count = 0;
-        for (const Reading &reading : readings) {
+        for (const CatalogReading &reading : readings) {
             if (shared.repository_count >= kMaxRepositories)
                 break;
             SharedRepository &entry = shared.repositories[shared.repository_count++];
@@ -71,8 +32,8 @@ void publish_repositories(const std::vector<Reading> &readings) {
             if (!reading.id.empty())
                 set_text(entry.id, reading.id.c_str());
             entry.conditional_create = reading.conditional;
-            if (reading.catalog)
-                entry.backups = static_cast<uint32_t>(reading.catalog->backups.size());
+            if (reading.known)
+                entry.backups = static_cast<uint32_t>(reading.known->catalog.backups.size());
             if (reading.problem) {
                 set_text(entry.last_error, reading.problem->message().c_str());
                 if (entry.failing_since == 0)
@@ -94,9 +55,9 @@ const RecoveryWindow *newest_window(const std::vector<RecoveryWindow> &windows) 
     return newest == windows.end() ? nullptr : &*newest;
 }
 
-void publish_catalog(const Reading &reading) {
+void publish_catalog(const CatalogReading &reading) {
     const RecoveryWindow *const window = newest_window(reading.windows);
-    const auto &backups = reading.catalog->backups;
+    const auto &backups = reading.known->catalog.backups;
     const CommitDocument *const last = backups.empty() ? nullptr : &backups.back();
     uint64_t bad_pages = 0;
     if (last != nullptr)
@@ -123,22 +84,22 @@ void publish_catalog(const Reading &reading) {
 } // namespace
 
 CatalogSummary refresh_catalog(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop) {
-    const std::vector<Reading> readings =
-        in_background([&](const CancelToken &cancel) { return read_all(settings, facts, cancel); }, stop);
+    const std::vector<CatalogReading> readings = read_catalogs(settings, facts, stop);
     publish_repositories(readings);
     CatalogSummary summary;
     const auto usable =
-        std::find_if(readings.begin(), readings.end(), [](const Reading &r) { return r.catalog.has_value(); });
+        std::find_if(readings.begin(), readings.end(), [](const CatalogReading &r) { return r.known.has_value(); });
     const bool all_known =
-        std::none_of(readings.begin(), readings.end(), [](const Reading &r) { return r.problem.has_value(); });
+        std::none_of(readings.begin(), readings.end(), [](const CatalogReading &r) { return r.problem.has_value(); });
     if (usable != readings.end()) {
         publish_catalog(*usable);
-        summary.behind_a_gap = wal_behind_a_gap(*usable->catalog, usable->windows).value_or(Lsn{});
-        summary.backups = static_cast<uint32_t>(usable->catalog->backups.size());
-        for (const Reading &reading : readings)
-            if (reading.catalog)
-                summary.backups = std::min(summary.backups, static_cast<uint32_t>(reading.catalog->backups.size()));
-        for (const CommitDocument &backup : usable->catalog->backups)
+        summary.behind_a_gap = wal_behind_a_gap(usable->known->catalog, usable->windows).value_or(Lsn{});
+        summary.backups = static_cast<uint32_t>(usable->known->catalog.backups.size());
+        for (const CatalogReading &reading : readings)
+            if (reading.known)
+                summary.backups =
+                    std::min(summary.backups, static_cast<uint32_t>(reading.known->catalog.backups.size()));
+        for (const CommitDocument &backup : usable->known->catalog.backups)
             if (backup.full)
                 summary.last_full_start = std::max(summary.last_full_start, backup.start_lsn);
     }

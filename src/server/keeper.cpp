@@ -7,6 +7,7 @@
 #include "server/catalog_watch.h"
 #include "server/disk_watch.h"
 #include "server/gap_recorder.h"
+#include "server/index_writer.h"
 #include "server/log_queue.h"
 #include "server/promotion_gap.h"
 #include "server/role_watch.h"
@@ -29,6 +30,7 @@ constexpr int64_t kDiskMs = 5000;
 constexpr int64_t kGapConfirmMs = 15000;
 constexpr int64_t kGapMs = 5000;
 constexpr int64_t kCatalogMs = 60000;
+constexpr int64_t kIndexMs = 20000;
 constexpr int64_t kWakeArchiverMs = 10000;
 constexpr std::chrono::milliseconds kFirstPause{5000};
 constexpr std::chrono::milliseconds kLongestPause{60000};
@@ -119,6 +121,7 @@ class Keeper {
     Step disk_step_{"could not watch the disk of pg_wal", kLongestPause};
     Step role_step_{"could not settle who writes the repository", kLongestPause};
     Step catalog_step_{"could not read the repository's catalog", kLongestPause};
+    Step index_step_{"could not write the index of the repository", kLongestPause};
     Step gap_step_{"could not record a gap of WAL in the repository", kLongestPause};
     Step backup_step_{"could not start an automatic backup", kLongestBackupPause};
     Backoff backup_backoff_{kFirstPause, kLongestBackupPause};
@@ -177,6 +180,12 @@ void Keeper::cycle() {
         catalog_step_.soon();
     if (catalog_step_.due())
         catalog_step_.run(kCatalogMs, [&] { look_at_catalog(); });
+    if (index_step_.due() && role_.is_writer())
+        index_step_.run(kIndexMs, [&] {
+            // What was written is seen by the next reading, which tells what else is due.
+            if (write_due_indexes(current_settings(), server_facts(), stop))
+                catalog_step_.soon();
+        });
     if (gap_step_.due() && role_.is_writer())
         gap_step_.run(kGapMs, [&] { record_gaps(current_settings(), server_facts(), stop); });
     watch_automatic_backup();

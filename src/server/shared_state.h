@@ -8,6 +8,7 @@
 #include "plan/backup_kind.h"
 #include "plan/job_log.h"
 #include "server/boundary.h"
+#include "server/catalog_overlay.h"
 #include "server/settings.h"
 #include "transfer/backup_writer.h"
 
@@ -187,6 +188,7 @@ struct SharedState {
     SharedArchiver archiver;
     SharedWriter writer;
     SharedKeeper keeper;
+    SharedCatalog catalog;
     uint32_t repository_count;
     SharedRepository repositories[kMaxRepositories];
     BackupSlot slots[kBackupSlots];

@@ -1,19 +1,17 @@
-// The views that read the repositories. The work runs in a thread; a cancelled query ends it.
+// The views of the catalog. They show what this server knows and ask no store: see server/catalog_store.h.
 #include "server/pg.h"
 
 #include "server/boundary.h"
-#include "server/repositories.h"
+#include "server/catalog_store.h"
 #include "server/server_facts.h"
 #include "server/settings.h"
 #include "server/sql_rows.h"
-#include "server/waiting.h"
 
 #include "base/json.h"
 #include "base/time.h"
 #include "base/wal_name.h"
+#include "plan/chains.h"
 #include "plan/recovery_windows.h"
-#include "repo/catalog.h"
-#include "transfer/restore_facts.h"
 
 namespace pgvigil {
 
@@ -34,31 +32,82 @@ std::string json_of(const std::map<std::string, std::string> &annotations) {
     return text + "}";
 }
 
-Row backup_row(const std::string &repository, const CommitDocument &backup) {
+// Bytes a second; null for what took no time.
+Cell rate_cell(uint64_t bytes, int64_t milliseconds) {
+    if (milliseconds <= 0)
+        return std::nullopt;
+    return cell(static_cast<double>(bytes) * 1000 / static_cast<double>(milliseconds));
+}
+
+// Why the backup stays: what is built on it, and an operator's wish.
+std::vector<std::string> needs_of(const Catalog &catalog, const CommitDocument &backup, const KeepDocument *keep) {
+    std::vector<std::string> needs = children_of(catalog, backup);
+    if (keep != nullptr)
+        needs.emplace_back("keep");
+    return needs;
+}
+
+Row backup_row(const KnownCatalog &known, const CommitDocument &backup) {
     uint64_t bad_pages = 0;
     for (const PageDamage &file : backup.damage)
         bad_pages += file.bad_pages;
-    return {cell(repository),
+    const auto kept = known.catalog.keeps.find(backup.id);
+    const KeepDocument *keep =
+        kept != known.catalog.keeps.end() && kept->second.holds(unix_time_ms()) ? &kept->second : nullptr;
+    const BackupTotals &totals = backup.totals;
+    const int64_t took_ms = backup.stopped_ms - backup.started_ms;
+    const uint64_t reused = totals.logical_bytes - std::min(totals.logical_bytes, totals.new_bytes);
+    Cell keep_until;
+    if (keep != nullptr)
+        keep_until = keep->until_ms ? unix_ms_cell(*keep->until_ms) : Cell("infinity");
+    return {cell(known.display_name),
             cell(backup.id),
             cell(backup.full ? "full" : "incremental"),
+            cell(chain_of(backup)),
+            backup.parents.empty() ? std::nullopt : cell(backup.parents.front()),
             unix_ms_cell(backup.started_ms),
             unix_ms_cell(backup.stopped_ms),
+            seconds_cell(static_cast<double>(took_ms) / 1000),
             cell(backup.start_timeline),
             cell(backup.start_lsn),
             cell(backup.stop_lsn),
             cell(backup.from_standby),
-            cell(backup.totals.files),
-            cell(backup.totals.logical_bytes),
-            cell(backup.totals.new_bytes),
-            cell(backup.totals.stored_bytes),
+            cell(is_restorable(known.catalog, backup)),
+            cell(totals.files),
+            cell(totals.logical_bytes),
+            cell(totals.new_bytes),
+            cell(reused),
+            cell(totals.stored_bytes),
+            backup.full || backup.block_size == 0 ? std::nullopt : cell(totals.new_bytes / backup.block_size),
+            rate_cell(totals.new_bytes, took_ms),
             cell(bad_pages),
             cell(json_of(backup.damage)),
             cell(json_of(backup.annotations_json)),
             text_array_cell(backup.parents),
+            text_array_cell(needs_of(known.catalog, backup, keep)),
+            keep_until,
             cell(backup.server_version),
             cell(backup.product_version),
             cell(backup.compression),
             cell(backup.host)};
+}
+
+Row chain_row(const KnownCatalog &known, const BackupChain &chain) {
+    std::vector<std::string> timelines;
+    for (const TimelineId timeline : chain.timelines)
+        timelines.push_back(std::to_string(timeline));
+    return {cell(known.display_name),
+            cell(chain.id),
+            cell(chain.backups.size()),
+            text_array_cell(chain.backups),
+            unix_ms_cell(chain.from_ms),
+            unix_ms_cell(chain.to_ms),
+            text_array_cell(timelines),
+            cell(chain.logical_bytes),
+            cell(chain.stored_bytes),
+            cell(chain.usable.size() == chain.backups.size()),
+            chain.usable.empty() ? std::nullopt : cell(chain.usable.back()),
+            text_array_cell(chain.missing)};
 }
 
 Row range_row(const std::string &repository, TimelineId timeline, const char *state, uint64_t first, uint64_t last,
@@ -73,42 +122,50 @@ Row range_row(const std::string &repository, TimelineId timeline, const char *st
             cell(last - first + 1)};
 }
 
-void add_ranges(Rows &rows, const Repository &source, const Catalog &catalog, const CancelToken & /*cancel*/) {
-    const std::string &repository = source.store().display_name();
-    for (const TimelineWal &wal : catalog.timelines) {
+void add_backups(Rows &rows, const KnownCatalog &known) {
+    for (const CommitDocument &backup : known.catalog.backups)
+        rows.push_back(backup_row(known, backup));
+}
+
+void add_chains(Rows &rows, const KnownCatalog &known) {
+    for (const BackupChain &chain : backup_chains(known.catalog))
+        rows.push_back(chain_row(known, chain));
+}
+
+void add_ranges(Rows &rows, const KnownCatalog &known) {
+    for (const TimelineWal &wal : known.catalog.timelines) {
         std::optional<uint64_t> before;
         for (const SegmentRun &run : wal.runs) {
             if (before && run.first > *before + 1)
-                rows.push_back(
-                    range_row(repository, wal.timeline, "missing", *before + 1, run.first - 1, catalog.segment_size));
-            rows.push_back(range_row(repository, wal.timeline, "stored", run.first, run.last, catalog.segment_size));
+                rows.push_back(range_row(known.display_name, wal.timeline, "missing", *before + 1, run.first - 1,
+                                         known.catalog.segment_size));
+            rows.push_back(
+                range_row(known.display_name, wal.timeline, "stored", run.first, run.last, known.catalog.segment_size));
             before = run.last;
         }
     }
 }
 
-void add_windows(Rows &rows, const Repository &repository, const Catalog &catalog, const CancelToken &cancel) {
-    RepositoryWalFacts wal(repository, catalog.segment_size, cancel);
-    for (const RecoveryWindow &window : recovery_windows(catalog, &wal)) {
+void add_windows(Rows &rows, const KnownCatalog &known) {
+    KnownWalFacts wal(known);
+    for (const RecoveryWindow &window : recovery_windows(known.catalog, &wal)) {
         const Cell end =
             window.to_us ? Cell(postgres_time_us(*window.to_us)) : unix_ms_cell(window.stored_ms.value_or(0));
-        rows.push_back({cell(repository.store().display_name()), cell(window.timeline), unix_ms_cell(window.from_ms),
-                        end, cell(window.from_lsn), cell(window.to_lsn), text_array_cell(window.backups)});
+        rows.push_back({cell(known.display_name), cell(window.timeline), unix_ms_cell(window.from_ms), end,
+                        cell(window.from_lsn), cell(window.to_lsn), text_array_cell(window.backups)});
     }
 }
 
-// Calls `add(rows, repository, catalog, cancel)` for every repository that can be read.
-template <class Add> Rows catalog_rows(Add add) {
-    const Settings settings = current_settings();
-    if (settings.repositories.empty())
-        return {};
-    const ServerFacts facts = server_facts();
-    return in_background([&](const CancelToken &cancel) {
-        Rows rows;
-        for (const auto &repository : open_for_reading(settings, facts, cancel))
-            add(rows, *repository, load_catalog(*repository, cancel), cancel);
-        return rows;
-    });
+// Calls `add(rows, known)` for every repository of which something is known.
+Rows catalog_rows(void (*add)(Rows &rows, const KnownCatalog &known)) {
+    Rows rows;
+    for (const KnownCatalog &known : shown_catalogs(current_settings(), server_facts()))
+        add(rows, known);
+    return rows;
+}
+
+Datum return_catalog(FunctionCallInfo fcinfo, void (*add)(Rows &rows, const KnownCatalog &known)) {
+    return cpp_section([&] { return return_rows(fcinfo, catalog_rows(add)); });
 }
 
 } // namespace
@@ -117,25 +174,20 @@ template <class Add> Rows catalog_rows(Add add) {
 
 extern "C" {
 PG_FUNCTION_INFO_V1(pgv_read_backups);
+PG_FUNCTION_INFO_V1(pgv_read_chains);
 PG_FUNCTION_INFO_V1(pgv_read_wal_ranges);
 PG_FUNCTION_INFO_V1(pgv_read_recovery_windows);
 
 Datum pgv_read_backups(PG_FUNCTION_ARGS) {
-    using namespace pgvigil;
-    return cpp_section([&] {
-        return return_rows(fcinfo, catalog_rows([](Rows &rows, const Repository &repository, const Catalog &catalog,
-                                                   const CancelToken & /*cancel*/) {
-                               for (const CommitDocument &backup : catalog.backups)
-                                   rows.push_back(backup_row(repository.store().display_name(), backup));
-                           }));
-    });
+    return pgvigil::return_catalog(fcinfo, pgvigil::add_backups);
+}
+Datum pgv_read_chains(PG_FUNCTION_ARGS) {
+    return pgvigil::return_catalog(fcinfo, pgvigil::add_chains);
 }
 Datum pgv_read_wal_ranges(PG_FUNCTION_ARGS) {
-    return pgvigil::cpp_section(
-        [&] { return pgvigil::return_rows(fcinfo, pgvigil::catalog_rows(pgvigil::add_ranges)); });
+    return pgvigil::return_catalog(fcinfo, pgvigil::add_ranges);
 }
 Datum pgv_read_recovery_windows(PG_FUNCTION_ARGS) {
-    return pgvigil::cpp_section(
-        [&] { return pgvigil::return_rows(fcinfo, pgvigil::catalog_rows(pgvigil::add_windows)); });
+    return pgvigil::return_catalog(fcinfo, pgvigil::add_windows);
 }
 }

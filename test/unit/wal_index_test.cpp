@@ -39,8 +39,8 @@ IndexedSegment indexed(uint64_t segment, std::optional<int64_t> time_us = {}, st
 bool same(const WalScanSummary &a, const WalScanSummary &b) {
     return a.first_time_us == b.first_time_us && a.last_time_us == b.last_time_us && a.first_xid == b.first_xid &&
            a.last_xid == b.last_xid && a.commits == b.commits && a.end_of_records == b.end_of_records &&
-           a.ends_in_switch == b.ends_in_switch && a.spanning_out == b.spanning_out &&
-           a.spanning_in == b.spanning_in && a.spanning_in_end == b.spanning_in_end && a.magic == b.magic &&
+           a.ends_in_switch == b.ends_in_switch && a.spanning_out == b.spanning_out && a.spanning_in == b.spanning_in &&
+           a.spanning_in_end == b.spanning_in_end && a.magic == b.magic &&
            std::equal(a.restore_points.begin(), a.restore_points.end(), b.restore_points.begin(),
                       b.restore_points.end(), [](const RestorePoint &x, const RestorePoint &y) {
                           return x.name == y.name && x.time_us == y.time_us && x.lsn == y.lsn;

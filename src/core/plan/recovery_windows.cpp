@@ -43,7 +43,7 @@ std::vector<RecoveryWindow> recovery_windows(const Catalog &catalog, WalFactsSou
         const TimelinePath path = *path_to(catalog, timeline);
         std::vector<RecoveryWindow> here;
         for (const CommitDocument &backup : catalog.backups) {
-            if (!is_on_path(backup, path))
+            if (!is_on_path(backup, path) || !catalog.has_whole_chain(backup))
                 continue;
             const Reach reach = usable_reach(catalog, path, backup);
             if (reach.timeline != timeline || reach.end < backup.stop_lsn)

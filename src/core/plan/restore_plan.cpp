@@ -5,6 +5,7 @@
 #include "plan/wal_search.h"
 
 #include <algorithm>
+#include <map>
 
 namespace pgvigil {
 
@@ -23,6 +24,7 @@ struct Settings {
     std::string name;
     std::string value;
     bool to_planned_end = false;
+    std::optional<Lsn> replay_to = std::nullopt; // unset: everything
 };
 
 std::string describe_target(const RecoveryTarget &target) {
@@ -64,10 +66,19 @@ class Planner {
             throw Error(ErrorCode::kNotFound, "there is no backup \"" + request_.backup + "\"")
                 .detail("The newest backup is \"" + catalog_.backups.back().id + "\".")
                 .hint("See pgvigil list.");
+        if (!request_.backup.empty())
+            check_chain(*catalog_.backup(request_.backup));
         if (request_.timeline && !path_to(catalog_, *request_.timeline))
             throw Error(ErrorCode::kNotFound,
                         "timeline " + std::to_string(*request_.timeline) + " is not in the repository")
                 .detail("The newest timeline is " + std::to_string(reachable_timelines(catalog_).back()) + ".");
+    }
+
+    void check_chain(const CommitDocument &backup) const {
+        for (const std::string &parent : backup.parents)
+            if (catalog_.backup(parent) == nullptr)
+                throw Error(ErrorCode::kCorrupt, "backup \"" + backup.id + "\" needs backup \"" + parent +
+                                                     "\", which is not in the repository");
     }
 
     // The timeline that recovery from `backup` follows, as recovery_target_timeline would choose it.
@@ -89,7 +100,7 @@ class Planner {
             if (!request_.backup.empty() && backup.id != request_.backup)
                 continue;
             const auto timeline = timeline_for(backup, timelines);
-            if (!timeline)
+            if (!timeline || !catalog_.has_whole_chain(backup))
                 continue;
             const auto path = path_to(catalog_, *timeline);
             if (!path || !is_on_path(backup, *path))
@@ -131,7 +142,9 @@ class Planner {
             return std::nullopt;
         const auto last = search(candidate).last_transaction_us(candidate.backup->stop_lsn, candidate.reach.end);
         if (last && target.time_us < *last)
-            return Settings{"recovery_target_time", postgres_time_us(target.time_us)};
+            return Settings{
+                "recovery_target_time", postgres_time_us(target.time_us), false,
+                search(candidate).end_of_replay_to(target.time_us, candidate.backup->stop_lsn, candidate.reach.end)};
         const auto stored = stored_ms(candidate);
         if ((last && target.time_us == *last) || (stored && target.time_us <= *stored * 1000))
             return Settings{"", "", true};
@@ -139,15 +152,27 @@ class Planner {
     }
 
     std::optional<Settings> serve(const Candidate &candidate, const XidTarget &target) {
-        if (!search(candidate).find_transaction(target.xid, candidate.backup->stop_lsn, candidate.reach.end))
+        const auto end =
+            search(candidate).find_transaction(target.xid, candidate.backup->stop_lsn, unsearched_end(candidate));
+        if (!end)
             return std::nullopt;
-        return Settings{"recovery_target_xid", std::to_string(target.xid)};
+        return Settings{"recovery_target_xid", std::to_string(target.xid), false, end->end};
     }
 
     std::optional<Settings> serve(const Candidate &candidate, const NameTarget &target) {
-        if (search(candidate).find_restore_points(target.name, candidate.backup->stop_lsn, candidate.reach.end).empty())
+        const auto points =
+            search(candidate).find_restore_points(target.name, candidate.backup->stop_lsn, unsearched_end(candidate));
+        if (points.empty())
             return std::nullopt;
-        return Settings{"recovery_target_name", target.name};
+        return Settings{"recovery_target_name", target.name, false, points.front().lsn};
+    }
+
+    // Younger backups on the same way were tried before: behind them nothing was found.
+    Lsn unsearched_end(const Candidate &candidate) {
+        Lsn &searched_from = searched_from_[{candidate.timeline, candidate.reach.end.value}];
+        const Lsn end = searched_from.is_valid() ? searched_from : candidate.reach.end;
+        searched_from = candidate.backup->stop_lsn;
+        return end;
     }
 
     [[nodiscard]] WalSearch search(const Candidate &candidate) const {
@@ -163,19 +188,11 @@ class Planner {
     }
 
     [[nodiscard]] std::vector<std::string> chain_of(const CommitDocument &backup, uint64_t &stored_bytes) const {
-        std::vector<std::string> chain;
-        const CommitDocument *at = &backup;
-        for (;;) {
-            chain.push_back(at->id);
-            stored_bytes += at->totals.stored_bytes;
-            if (at->full || at->parents.empty())
-                return chain;
-            const std::string &parent = at->parents.front();
-            at = catalog_.backup(parent);
-            if (at == nullptr || std::find(chain.begin(), chain.end(), parent) != chain.end())
-                throw Error(ErrorCode::kCorrupt, "backup \"" + chain.back() + "\" needs backup \"" + parent +
-                                                     "\", which is not in the repository");
-        }
+        std::vector<std::string> chain{backup.id};
+        chain.insert(chain.end(), backup.parents.begin(), backup.parents.end());
+        for (const std::string &id : chain)
+            stored_bytes += catalog_.backup(id)->totals.stored_bytes;
+        return chain;
     }
 
     RestorePlan make_plan(const Candidate &candidate, const Settings &settings) {
@@ -191,9 +208,10 @@ class Planner {
             std::holds_alternative<ImmediateTarget>(request_.target) ? candidate.backup->stop_lsn : candidate.reach.end;
         if (const auto *lsn = std::get_if<LsnTarget>(&request_.target); lsn != nullptr && !settings.to_planned_end)
             plan.wal_to = lsn->lsn;
+        plan.replay_to = std::min(plan.wal_to, settings.replay_to.value_or(plan.wal_to));
         if (catalog_.segment_size != 0)
             plan.wal_segments =
-                segment_before(std::max(plan.wal_to, Lsn{plan.wal_from.value + 1}), catalog_.segment_size) -
+                segment_before(std::max(plan.replay_to, Lsn{plan.wal_from.value + 1}), catalog_.segment_size) -
                 segment_of(plan.wal_from, catalog_.segment_size) + 1;
         plan.target_setting = settings.name;
         plan.target_value = settings.value;
@@ -249,6 +267,7 @@ class Planner {
     const RestoreRequest &request_;
     WalFactsSource &facts_;
     std::vector<Candidate> candidates_;
+    std::map<std::pair<TimelineId, uint64_t>, Lsn> searched_from_; // by timeline and end of the WAL
 };
 
 } // namespace

@@ -45,8 +45,9 @@ struct RestorePlan {
     Lsn wal_from;                // the backup's start
     Lsn consistent_at;           // the backup's stop
     Lsn wal_to;                  // the end of what may be replayed
-    uint64_t wal_segments = 0;   // at most, between the two
-    uint64_t backup_bytes = 0;   // stored bytes of the chain
+    Lsn replay_to;               // where replay has reached the target at the latest; at most wal_to
+    uint64_t wal_segments = 0;   // at most, from wal_from to replay_to
+    uint64_t backup_bytes = 0;   // stored bytes of the chain, more than is fetched where newer backups replace some
     uint64_t restored_bytes = 0; // logical size
     // The setting recovery_target… and its value; both empty when recovery runs to wal_to, its natural end.
     std::string target_setting; // recovery_target, recovery_target_time, _lsn, _xid, _name

@@ -4,6 +4,7 @@
 
 #include "base/lsn.h"
 #include "pgdata/wal_scan.h"
+#include "repo/wal_index.h"
 
 #include <cstdint>
 #include <optional>
@@ -19,6 +20,8 @@ class WalFactsSource {
     virtual void expect(TimelineId timeline, uint64_t first, uint64_t last) = 0;
     // What the segment's header says about its records; nullopt when the segment is absent or says nothing.
     virtual std::optional<WalScanSummary> facts(TimelineId timeline, uint64_t segment) = 0;
+    // What is known, without a request, of the stored segments around this one as a whole.
+    virtual std::optional<WalBlock> block(TimelineId /*timeline*/, uint64_t /*segment*/) { return std::nullopt; }
     // Every transaction that ends in the segment, from its bytes; records that began in the segment before included.
     virtual std::vector<TransactionEnd> transaction_ends(TimelineId timeline, uint64_t segment) = 0;
 };

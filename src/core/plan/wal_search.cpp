@@ -26,30 +26,62 @@ void WalSearch::expect(uint64_t first, uint64_t last) {
     }
 }
 
-void WalSearch::forward(Lsn from, Lsn to, const std::function<bool(uint64_t segment)> &visit) {
+std::optional<WalBlock> WalSearch::block_of(uint64_t segment) {
+    const TimelineId owner = owner_of_segment(path_, segment, segment_size_);
+    std::optional<WalBlock> block = source_.block(owner, segment);
+    if (!block)
+        return block;
+    // Only what the path reads from this timeline.
+    for (const TimelineStep &step : path_)
+        if (step.timeline == owner) {
+            block->first = std::max(block->first, segment_of(step.start, segment_size_));
+            if (step.end.is_valid())
+                block->last = std::max(segment, std::min(block->last, segment_before(step.end, segment_size_)));
+        }
+    while (block->last > segment && owner_of_segment(path_, block->last, segment_size_) != owner)
+        --block->last;
+    return block;
+}
+
+void WalSearch::forward(Lsn from, Lsn to, const MayHold &may_hold, const Visit &visit) {
     if (to <= from)
         return;
     const uint64_t last = segment_before(to, segment_size_);
+    uint64_t expected = 0; // segments before this one were announced
     for (uint64_t segment = segment_of(from, segment_size_); segment <= last; ++segment) {
-        if ((segment - segment_of(from, segment_size_)) % kBatch == 0)
+        const auto block = block_of(segment);
+        if (block && !may_hold(*block)) {
+            segment = block->last;
+            continue;
+        }
+        if (!block && segment >= expected) {
             expect(segment, std::min(last, segment + kBatch - 1));
+            expected = segment + kBatch;
+        }
         if (!visit(segment))
             return;
     }
 }
 
-void WalSearch::backward(Lsn from, Lsn to, const std::function<bool(uint64_t segment)> &visit) {
+void WalSearch::backward(Lsn from, Lsn to, const MayHold &may_hold, const Visit &visit) {
     if (to <= from)
         return;
     const uint64_t first = segment_of(from, segment_size_);
-    const uint64_t last = segment_before(to, segment_size_);
+    uint64_t segment = segment_before(to, segment_size_);
     // The nearest segment nearly always answers: read ahead only when it does not.
-    for (uint64_t back = 0; back <= last - first; ++back) {
-        const uint64_t segment = last - back;
-        if (back % kBatch == 1)
-            expect(std::max(first, segment < kBatch ? 0 : segment - kBatch + 1), segment);
-        if (!visit(segment))
+    for (uint64_t visited = 0;; ++visited) {
+        const auto block = block_of(segment);
+        if (block && !may_hold(*block)) {
+            segment = block->first;
+        } else {
+            if (!block && visited % kBatch == 1)
+                expect(std::max(first, segment < kBatch ? 0 : segment - kBatch + 1), segment);
+            if (!visit(segment))
+                return;
+        }
+        if (segment <= first)
             return;
+        --segment;
     }
 }
 
@@ -72,7 +104,8 @@ std::optional<SpanningRecord> WalSearch::crossing_into(uint64_t segment) {
 std::optional<int64_t> WalSearch::last_transaction_us(Lsn from, Lsn to) {
     std::optional<int64_t> found;
     uint64_t looked_at = 0;
-    backward(from, to, [&](uint64_t segment) {
+    const auto has_any = [](const WalBlock &block) { return block.last_time_us.has_value(); };
+    backward(from, to, has_any, [&](uint64_t segment) {
         if (const auto summary = facts(segment)) {
             found = summary->last_time_us;
             if (!found)
@@ -86,7 +119,8 @@ std::optional<int64_t> WalSearch::last_transaction_us(Lsn from, Lsn to) {
 
 Lsn WalSearch::end_of_records(Lsn from, Lsn to) {
     Lsn end = to;
-    backward(from, to, [&](uint64_t segment) {
+    const auto always = [](const WalBlock & /*block*/) { return true; };
+    backward(from, to, always, [&](uint64_t segment) {
         const auto summary = facts(segment);
         if (!summary)
             return false;
@@ -100,7 +134,10 @@ Lsn WalSearch::end_of_records(Lsn from, Lsn to) {
 
 std::optional<TransactionEnd> WalSearch::find_transaction(uint32_t xid, Lsn from, Lsn to) {
     std::optional<TransactionEnd> found;
-    forward(from, to, [&](uint64_t segment) {
+    const auto spans_xid = [xid](const WalBlock &block) {
+        return block.first_xid && precedes_or_equals(*block.first_xid, xid) && precedes_or_equals(xid, *block.last_xid);
+    };
+    forward(from, to, spans_xid, [&](uint64_t segment) {
         const auto summary = facts(segment);
         if (const auto crossing = crossing_into(segment);
             crossing && crossing->transaction && crossing->transaction->xid == xid)
@@ -125,7 +162,9 @@ std::vector<RestorePoint> WalSearch::find_restore_points(std::string_view name, 
         if (point.name == name && point.lsn > from && point.lsn <= to)
             points.push_back(point);
     };
-    forward(from, to, [&](uint64_t segment) {
+    const uint64_t bit = restore_point_bit(name);
+    const auto has_name = [bit](const WalBlock &block) { return (block.restore_points & bit) != 0; };
+    forward(from, to, has_name, [&](uint64_t segment) {
         if (const auto crossing = crossing_into(segment); crossing && crossing->restore_point)
             take(*crossing->restore_point);
         if (const auto summary = facts(segment))
@@ -134,6 +173,23 @@ std::vector<RestorePoint> WalSearch::find_restore_points(std::string_view name, 
         return true;
     });
     return points;
+}
+
+std::optional<Lsn> WalSearch::end_of_replay_to(int64_t time_us, Lsn from, Lsn to) {
+    std::optional<Lsn> end;
+    const auto is_later = [time_us](const WalBlock &block) {
+        return block.last_time_us && *block.last_time_us > time_us;
+    };
+    forward(from, to, is_later, [&](uint64_t segment) {
+        const auto summary = facts(segment);
+        bool later = summary && summary->last_time_us && *summary->last_time_us > time_us;
+        if (const auto crossing = crossing_into(segment); crossing && crossing->transaction)
+            later = later || crossing->transaction->time_us > time_us;
+        if (later)
+            end = std::min(to, segment_start(segment + 1, segment_size_));
+        return !later;
+    });
+    return end;
 }
 
 } // namespace pgvigil

@@ -25,13 +25,20 @@ class WalSearch {
     [[nodiscard]] std::optional<TransactionEnd> find_transaction(uint32_t xid, Lsn from, Lsn to);
     // All restore points of that name in [from, to), in order.
     [[nodiscard]] std::vector<RestorePoint> find_restore_points(std::string_view name, Lsn from, Lsn to);
+    // Where a replay to `time_us` has ended at the latest: behind the segment that holds the first transaction with a
+    // later time; nullopt when there is none in [from, to).
+    [[nodiscard]] std::optional<Lsn> end_of_replay_to(int64_t time_us, Lsn from, Lsn to);
 
     static constexpr uint64_t kMaxSegmentsBack = 4096;
 
   private:
-    // Visits segments forward or backward until `visit` returns false.
-    void forward(Lsn from, Lsn to, const std::function<bool(uint64_t segment)> &visit);
-    void backward(Lsn from, Lsn to, const std::function<bool(uint64_t segment)> &visit);
+    using Visit = std::function<bool(uint64_t segment)>;
+    using MayHold = std::function<bool(const WalBlock &block)>;
+    // Visit segments forward or backward until `visit` returns false; what an index object rules out is passed over.
+    void forward(Lsn from, Lsn to, const MayHold &may_hold, const Visit &visit);
+    void backward(Lsn from, Lsn to, const MayHold &may_hold, const Visit &visit);
+    // The index object that tells of the segment on this path.
+    [[nodiscard]] std::optional<WalBlock> block_of(uint64_t segment);
     void expect(uint64_t first, uint64_t last);
     [[nodiscard]] std::optional<WalScanSummary> facts(uint64_t segment);
     // What the record is that crosses from the segment before into this one.

@@ -4,9 +4,11 @@
 #include "base/parallel.h"
 #include "base/wal_name.h"
 #include "repo/envelope.h"
+#include "repo/wal_listing.h"
 #include "repo/wal_object.h"
 
 #include <algorithm>
+#include <list>
 #include <map>
 #include <utility>
 
@@ -15,30 +17,98 @@ namespace pgvigil {
 namespace {
 
 constexpr size_t kReaders = 8;
+// Index objects kept: a search goes through them in order. One of 4,096 segments takes about a megabyte.
+constexpr size_t kBlocksKept = 20;
+
+using SegmentPlace = std::pair<TimelineId, uint64_t>;
 
 } // namespace
 
 struct WalFactsReader::State {
+    struct ReadBlock {
+        WalBlock block;
+        std::vector<IndexedSegment> segments; // empty where the object is gone or cannot be read
+    };
+
     const Repository &repository;
+    const Catalog *catalog; // or null
     uint64_t segment_size;
     const CancelToken &cancel;
-    std::map<std::pair<TimelineId, uint64_t>, std::optional<WalScanSummary>> known;
+    std::map<SegmentPlace, std::optional<IndexedSegment>> known; // from headers; unset: absent
+    std::list<ReadBlock> blocks;                                 // the one used last is the first
 
-    [[nodiscard]] std::string key(TimelineId timeline, uint64_t segment) const {
-        return repository.layout().wal_file(segment_name(timeline, segment, segment_size));
+    [[nodiscard]] const WalBlock *find_block(TimelineId timeline, uint64_t segment) const {
+        const TimelineWal *wal = catalog == nullptr ? nullptr : catalog->timeline(timeline);
+        if (wal == nullptr)
+            return nullptr;
+        const auto found = std::lower_bound(wal->blocks.begin(), wal->blocks.end(), segment,
+                                            [](const WalBlock &block, uint64_t value) { return block.last < value; });
+        return found == wal->blocks.end() || found->first > segment ? nullptr : &*found;
     }
 
-    [[nodiscard]] std::optional<WalScanSummary> read(TimelineId timeline, uint64_t segment) const {
-        const std::string name = key(timeline, segment);
+    // The segment in an index object; nullptr when none tells of it.
+    [[nodiscard]] const IndexedSegment *in_block(TimelineId timeline, uint64_t segment) {
+        const WalBlock *block = find_block(timeline, segment);
+        if (block == nullptr)
+            return nullptr;
+        const std::vector<IndexedSegment> &segments = read_block(*block);
+        const auto found =
+            std::lower_bound(segments.begin(), segments.end(), segment,
+                             [](const IndexedSegment &item, uint64_t value) { return item.segment < value; });
+        return found == segments.end() || found->segment != segment ? nullptr : &*found;
+    }
+
+    [[nodiscard]] const std::vector<IndexedSegment> &read_block(const WalBlock &block) {
+        const auto found =
+            std::find_if(blocks.begin(), blocks.end(), [&](const ReadBlock &read) { return read.block == block; });
+        if (found != blocks.end()) {
+            blocks.splice(blocks.begin(), blocks, found);
+            return blocks.front().segments;
+        }
+        ReadBlock read{block, {}};
+        try {
+            if (auto segments = read_wal_block(repository, block, cancel))
+                read.segments = std::move(*segments);
+        } catch (const Error &error) {
+            // The segments' own headers say the same.
+            if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported)
+                throw;
+        }
+        blocks.push_front(std::move(read));
+        if (blocks.size() > kBlocksKept)
+            blocks.pop_back();
+        return blocks.front().segments;
+    }
+
+    [[nodiscard]] uint64_t epoch_of_name(TimelineId timeline, uint64_t segment) {
+        if (const IndexedSegment *indexed = in_block(timeline, segment))
+            return indexed->epoch;
+        const TimelineWal *wal = catalog == nullptr ? nullptr : catalog->timeline(timeline);
+        if (wal == nullptr)
+            return 0;
+        const auto found = wal->epoch_names.find(segment);
+        return found == wal->epoch_names.end() ? 0 : found->second;
+    }
+
+    [[nodiscard]] std::string key(TimelineId timeline, uint64_t segment, uint64_t epoch) const {
+        const std::string name = segment_name(timeline, segment, segment_size);
+        return epoch == 0 ? repository.layout().wal_file(name) : repository.layout().wal_file_of_epoch(name, epoch);
+    }
+
+    [[nodiscard]] std::optional<IndexedSegment> read(TimelineId timeline, uint64_t segment, uint64_t epoch) const {
+        IndexedSegment indexed{segment, epoch, std::nullopt};
+        const std::string name = key(timeline, segment, epoch);
         const auto parsed = read_header(repository.store(), name, cancel);
-        if (!parsed || parsed->header.extension.empty())
+        if (!parsed)
             return std::nullopt;
-        return decode_wal_facts(parsed->header.extension, name).scan;
+        if (!parsed->header.extension.empty())
+            indexed.scan = decode_wal_facts(parsed->header.extension, name).scan;
+        return indexed;
     }
 
     // The plain bytes of a segment; empty when it is absent.
-    [[nodiscard]] Bytes segment_bytes(TimelineId timeline, uint64_t segment) const {
-        const std::string name = key(timeline, segment);
+    [[nodiscard]] Bytes segment_bytes(TimelineId timeline, uint64_t segment) {
+        const std::string name = key(timeline, segment, epoch_of_name(timeline, segment));
         const auto object = repository.store().get(name, 2 * kWalPartBytes, cancel);
         Bytes plain;
         if (!object)
@@ -57,26 +127,44 @@ struct WalFactsReader::State {
 };
 
 WalFactsReader::WalFactsReader(const Repository &repository, uint64_t segment_size, const CancelToken &cancel)
-    : state_(new State{repository, segment_size, cancel, {}}) {}
+    : state_(new State{repository, nullptr, segment_size, cancel, {}, {}}) {}
+
+WalFactsReader::WalFactsReader(const Repository &repository, const Catalog &catalog, const CancelToken &cancel)
+    : state_(new State{repository, &catalog, catalog.segment_size, cancel, {}, {}}) {}
 
 WalFactsReader::~WalFactsReader() = default;
 
 void WalFactsReader::expect(TimelineId timeline, uint64_t first, uint64_t last) {
-    std::vector<uint64_t> unknown;
+    std::vector<std::pair<uint64_t, uint64_t>> unknown; // segment, epoch of its name
     for (uint64_t segment = first; segment <= last; ++segment)
-        if (!state_->known.contains({timeline, segment}))
-            unknown.push_back(segment);
-    std::vector<std::optional<WalScanSummary>> read(unknown.size());
-    parallel_for(unknown.size(), kReaders, [&](size_t index) { read[index] = state_->read(timeline, unknown[index]); });
+        if (!state_->known.contains({timeline, segment}) && state_->find_block(timeline, segment) == nullptr)
+            unknown.emplace_back(segment, state_->epoch_of_name(timeline, segment));
+    std::vector<std::optional<IndexedSegment>> read(unknown.size());
+    parallel_for(unknown.size(), kReaders, [&](size_t index) {
+        read[index] = state_->read(timeline, unknown[index].first, unknown[index].second);
+    });
     for (size_t i = 0; i < unknown.size(); ++i)
-        state_->known[{timeline, unknown[i]}] = std::move(read[i]);
+        state_->known[{timeline, unknown[i].first}] = std::move(read[i]);
 }
 
-std::optional<WalScanSummary> WalFactsReader::facts(TimelineId timeline, uint64_t segment) {
+std::optional<IndexedSegment> WalFactsReader::indexed(TimelineId timeline, uint64_t segment) {
+    if (const IndexedSegment *found = state_->in_block(timeline, segment))
+        return *found;
     const auto found = state_->known.find({timeline, segment});
     if (found != state_->known.end())
         return found->second;
-    return state_->known[{timeline, segment}] = state_->read(timeline, segment);
+    return state_->known[{timeline, segment}] =
+               state_->read(timeline, segment, state_->epoch_of_name(timeline, segment));
+}
+
+std::optional<WalScanSummary> WalFactsReader::facts(TimelineId timeline, uint64_t segment) {
+    auto found = indexed(timeline, segment);
+    return found ? std::move(found->scan) : std::nullopt;
+}
+
+std::optional<WalBlock> WalFactsReader::block(TimelineId timeline, uint64_t segment) const {
+    const WalBlock *block = state_->find_block(timeline, segment);
+    return block == nullptr ? std::nullopt : std::optional(*block);
 }
 
 std::vector<TransactionEnd> WalFactsReader::transaction_ends(TimelineId timeline, uint64_t segment) {

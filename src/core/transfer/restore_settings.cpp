@@ -1,6 +1,7 @@
 #include "transfer/restore_settings.h"
 
 #include "base/error.h"
+#include "base/shell.h"
 #include "transfer/wal_get_path.h"
 
 #include <algorithm>
@@ -56,21 +57,12 @@ std::string conf_quoted(std::string_view value) {
     return quoted + "'";
 }
 
-std::string shell_quoted(std::string_view word) {
-    const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {
-        return std::isalnum(c) != 0 ||
-               std::string_view("/._-+:=@,").find(static_cast<char>(c)) != std::string_view::npos;
-    });
-    std::string quoted;
-    for (const char c : word) {
-        if (c == '\'')
-            quoted += R"('\'')";
-        else if (c == '%')
-            quoted += "%%";
-        else
-            quoted.push_back(c);
-    }
-    return plain ? quoted : "'" + quoted + "'";
+// In restore_command a % begins a placeholder.
+std::string command_word(std::string_view word) {
+    std::string text;
+    for (const char c : shell_quoted(word))
+        text.append(c == '%' ? 2 : 1, c);
+    return text;
 }
 
 const char *action_name(TargetAction action) {
@@ -88,10 +80,10 @@ const char *action_name(TargetAction action) {
 } // namespace
 
 std::string restore_command(const RestoreCommand &command) {
-    std::string text = shell_quoted(command.program) + " wal-get --repository " +
-                       shell_quoted(fmt::format("{}", fmt::join(command.repositories, ",")));
+    std::string text = command_word(command.program) + " wal-get --repository " +
+                       command_word(fmt::format("{}", fmt::join(command.repositories, ",")));
     if (!command.credentials_file.empty())
-        text += " --credentials-file " + shell_quoted(command.credentials_file);
+        text += " --credentials-file " + command_word(command.credentials_file);
     text += fmt::format(" --system-identifier {}", command.system_identifier);
     if (!command.path.empty())
         text += fmt::format(" --path {} --segment-size {}", to_string(command.path), command.wal_segment_size);

@@ -114,6 +114,12 @@ std::optional<Error> WalArchiver::failure(const std::string &name) const {
     return found == state_->jobs.end() ? std::nullopt : found->second->failure;
 }
 
+std::optional<int64_t> WalArchiver::last_transaction_us(const std::string &name) const {
+    const std::lock_guard lock(state_->mutex);
+    const auto found = state_->jobs.find(name);
+    return found == state_->jobs.end() ? std::nullopt : found->second->last_time_us;
+}
+
 void WalArchiver::forget(const std::string &name) {
     const std::lock_guard lock(state_->mutex);
     const auto found = state_->jobs.find(name);

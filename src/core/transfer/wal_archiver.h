@@ -67,6 +67,9 @@ class WalArchiver {
     [[nodiscard]] WalFileState state(const std::string &name) const;
     // The error of a kFailed file.
     [[nodiscard]] std::optional<Error> failure(const std::string &name) const;
+    // When the last transaction ended whose record ends in the file, µs since 1970; nullopt when none did, or when the
+    // file was there already.
+    [[nodiscard]] std::optional<int64_t> last_transaction_us(const std::string &name) const;
     // Forgets a kDone or kFailed file, so that it may be submitted again; a pending one stays.
     void forget(const std::string &name);
     // One entry per repository that lacks something.

@@ -1,5 +1,6 @@
 // One file from its name to its uploads.
 #include "base/error.h"
+#include "repo/wal_object.h"
 #include "transfer/wal_archiver_state.h"
 
 #include <exception>
@@ -203,6 +204,13 @@ void WalArchiver::State::start_part(const WalJobPtr &job, const std::shared_ptr<
 }
 
 void WalArchiver::State::start_commit(const WalJobPtr &job, const std::shared_ptr<WalUpload> &commit) {
+    const WalObject &object = commit->object;
+    const std::string extension = parse_header(object.body, object.key).header.extension;
+    const std::optional<int64_t> last_time_us = decode_wal_facts(extension, object.key).scan.last_time_us;
+    {
+        const std::lock_guard lock(mutex);
+        job->last_time_us = last_time_us;
+    }
     for (size_t i = 0; i < repositories.size(); ++i) {
         {
             const std::lock_guard lock(mutex);

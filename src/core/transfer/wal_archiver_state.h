@@ -54,6 +54,7 @@ struct WalJob {
     std::string key;                // where the first repository has it
     uint64_t plain_bytes = 0;
     uint64_t stored_bytes = 0;
+    std::optional<int64_t> last_time_us; // of the last transaction that ends in it, µs since 1970
     std::chrono::steady_clock::time_point acknowledged{};
 };
 using WalJobPtr = std::shared_ptr<WalJob>;
