@@ -25,7 +25,17 @@ BEGIN
         'SELECT pgv_keep(''20261120T084013F'')',
         'SELECT pgv_release(NULL)',
         'SELECT pgv_release(''20261120T084013F'')',
-        'SELECT pgv_accept_repository()'] LOOP
+        'SELECT pgv_accept_repository()',
+        'SELECT * FROM pgv_restore_plan()',
+        'SELECT * FROM pgv_restore_plan(target_time => now(), target_xid => 5)',
+        'SELECT * FROM pgv_restore_plan(target_time => ''infinity'')',
+        'SELECT * FROM pgv_restore_plan(target_xid => 2)',
+        'SELECT * FROM pgv_restore_plan(target_name => repeat(''x'', 64))',
+        'SELECT * FROM pgv_restore_plan(timeline => ''newest'')',
+        'SELECT * FROM pgv_restore_plan(backup_id => ''../etc'')',
+        'SELECT pgv_restore_command(NULL)',
+        'SELECT pgv_restore_command('''')',
+        'SELECT pgv_restore_command(''/srv/pg'')'] LOOP
         BEGIN
             EXECUTE call;
             RAISE NOTICE '%: no error', call;
@@ -60,6 +70,7 @@ FROM pgv_jobs;
 SELECT * FROM pgv_job_history;
 SELECT * FROM pgv_progress;
 SELECT * FROM pgv_backups;
+SELECT * FROM pgv_chains;
 SELECT * FROM pgv_wal_ranges;
 SELECT * FROM pgv_recovery_windows;
 DROP EXTENSION pgvigil;

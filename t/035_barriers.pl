@@ -13,6 +13,7 @@ my $proxy = PgVigil::FaultProxy->new($repository->{endpoint});
 my $node = new_node('barriers', settings => { 'pgvigil.repository' => $repository->url_at($proxy->endpoint) });
 fill_tables($node);
 wait_for_archived($node);
+wait_for(sub { $node->safe_psql('postgres', 'SELECT catalog_time IS NOT NULL FROM pgv_status') eq 't' }, 'the catalog to be read');
 
 $proxy->set({ action => 'hang' });
 my $segment = switch_wal($node);
@@ -22,7 +23,8 @@ $session->query_until(qr/started/, "\\echo started\nSELECT pgv_backup_now('full'
 
 for my $statement ('CREATE DATABASE short_lived', 'DROP DATABASE short_lived', 'CHECKPOINT', 'SELECT pg_reload_conf()',
     q(SELECT count(*) FROM pgv_status), 'SELECT count(*) FROM pgv_archiver', 'SELECT count(*) FROM pgv_repositories',
-    'SELECT count(*) FROM pgv_progress')
+    'SELECT count(*) FROM pgv_progress', 'SELECT count(*) FROM pgv_backups', 'SELECT count(*) FROM pgv_chains',
+    'SELECT count(*) FROM pgv_wal_ranges', 'SELECT count(*) FROM pgv_recovery_windows')
 {
     my $begin = time();
     $node->safe_psql('postgres', $statement);
@@ -37,15 +39,15 @@ wait_for(sub { $node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activ
 cmp_ok(time() - $begin, '<', 15, 'a waiting session is cancelled at once');
 $session->quit;
 
-# So can one that reads a view which asks the store.
+# So can one that calls a function which asks the store.
 my $reader = $node->background_psql('postgres', on_error_stop => 0);
-$reader->query_until(qr/started/, "\\echo started\nSELECT * FROM pgv_backups;\n");
-wait_for(sub { $node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pgv\_backups%' AND pid <> pg_backend_pid())) }, 'the reader', 30);
+$reader->query_until(qr/started/, "\\echo started\nSELECT * FROM pgv_restore_plan();\n");
+wait_for(sub { $node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pgv\_restore\_plan%' AND pid <> pg_backend_pid())) }, 'the reader', 30);
 $begin = time();
-$node->safe_psql('postgres', q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pgv\_backups%' AND pid <> pg_backend_pid()));
-wait_for(sub { $node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pgv\_backups%' AND pid <> pg_backend_pid())) == 0 },
+$node->safe_psql('postgres', q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pgv\_restore\_plan%' AND pid <> pg_backend_pid()));
+wait_for(sub { $node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pgv\_restore\_plan%' AND pid <> pg_backend_pid())) == 0 },
     'the reader to be cancelled', 60);
-cmp_ok(time() - $begin, '<', 15, 'a reader of pgv_backups is cancelled at once');
+cmp_ok(time() - $begin, '<', 15, 'a reader of pgv_restore_plan() is cancelled at once');
 $reader->quit;
 
 $proxy->set();

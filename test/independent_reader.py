@@ -150,6 +150,33 @@ class Repository:
         need(hashlib.sha256(plain).digest() == header.digest, f"{key}: digest")
         return plain
 
+    def wal_index(self, key):
+        """The segments that an index object of the WAL tells of, checked against its name."""
+        data = self.read(key)
+        header = Header(data, key)
+        plain = b"".join(frames(data, header.length, 1, key))
+        need(header.kind == 8 and len(plain) == header.plain_length, f"{key}: no index of WAL")
+        need(hashlib.sha256(plain).digest() == header.digest, f"{key}: digest")
+        span, _, name = key.split("/")[2:]
+        (start, _, size, epoch, first, last, count, first_us, last_us, first_xid, last_xid, points) = (
+            int(field, 16) for field in name.split("-"))
+        cursor, segments, number, time_us = Cursor(plain), {}, start, 0
+        need(cursor.varint() == count and epoch == header.epoch, f"{key}: not what its name says")
+        for _ in range(count):
+            number += cursor.varint()
+            segments[number], time_us = wal_facts(cursor, number * size << 20, time_us)
+            number += 1
+        need(cursor.at == len(plain), f"{key}: bytes behind the last record")
+        need(min(segments) == start + first and max(segments) == start + last < start + int(span), f"{key}: name")
+        times = [facts[name] for facts in segments.values() for name in ("first_us", "last_us") if name in facts]
+        need(not times or (first_us <= min(times) and max(times) <= last_us), f"{key}: times in its name")
+        for facts in segments.values():
+            for name in facts.get("restore_points", {}):
+                need(points >> crc32c(name.encode()) % 64 & 1, f"{key}: restore points in its name")
+            for xid in facts.get("xids", []):
+                need((xid - first_xid) % 2 ** 32 <= (last_xid - first_xid) % 2 ** 32, f"{key}: xids in its name")
+        return segments
+
     def pack(self, key):
         data = self.read(key)
         header = Header(data, key)
@@ -201,6 +228,39 @@ class Repository:
                     first = False
         need(len(files) == entries, f"{prefix}index: count of entries")
         return files
+
+
+def unzigzag(value):
+    return value >> 1 ^ -(value & 1)
+
+
+def wal_facts(cursor, start, time_us):
+    """One record of an index object of the WAL; the segment starts at `start`. Also the last time that was read."""
+    facts = {"epoch": cursor.varint()}
+    flags = cursor.varint()
+    if not flags & 1:
+        return facts, time_us
+    facts["magic"], facts["commits"] = cursor.varint(), cursor.varint()
+    if flags & 2:
+        facts["first_us"] = time_us + unzigzag(cursor.varint())
+        facts["last_us"] = time_us = facts["first_us"] + unzigzag(cursor.varint())
+    if flags & 4:
+        facts["xids"] = [cursor.varint(), cursor.varint()]
+    if flags & 8:
+        facts["end_of_records"] = start + unzigzag(cursor.varint())
+    facts["switch"] = bool(flags & 16)
+    if flags & 32:
+        cursor.string()
+    if flags & 64:
+        cursor.string()
+    if flags & 128:
+        cursor.varint()
+    if flags & 256:
+        facts["restore_points"] = {}
+        for _ in range(cursor.varint()):
+            name = cursor.string().decode(errors="backslashreplace")
+            facts["restore_points"][name] = [time_us + unzigzag(cursor.varint()), start + unzigzag(cursor.varint())]
+    return facts, time_us
 
 
 def record(cursor, files, expected_path):
@@ -335,7 +395,13 @@ def check(root):
         for key in keys(repository, f"{cluster}/wal"):
             if ".part" not in key.rsplit("/", 1)[1] or ".partial" in key:
                 wal[key] = hashlib.sha256(repository.wal(key)).hexdigest()
-        for folder in ("epochs", "attempts", "gaps"):
+        index = {key: repository.wal_index(key) for span in (4096, 256)
+                 for key in keys(repository, f"{cluster}/walindex/{span}")}
+        summaries = {}
+        for key in keys(repository, f"{cluster}/commitindex"):
+            for commit in json.loads(repository.document(key))["commits"]:
+                summaries[commit["id"]] = commit["stop_lsn"]
+        for folder in ("epochs", "attempts", "gaps", "tombstones", "keeps", "walindex/expired"):
             for key in keys(repository, f"{cluster}/{folder}"):
                 repository.document(key)
         for key in keys(repository, f"{cluster}/commits"):
@@ -355,7 +421,7 @@ def check(root):
             backups[backup] = {
                 entry[0].decode(errors="backslashreplace"): hashlib.sha256(chain.content(entry[0])).hexdigest()
                 for entry in chain.entries() if entry[1] == 1}
-        result[cluster] = {"wal": wal, "backups": backups}
+        result[cluster] = {"wal": wal, "backups": backups, "walindex": index, "commitindex": summaries}
     print(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=True))
 
 

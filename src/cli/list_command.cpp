@@ -5,6 +5,7 @@
 #include "cli/program.h"
 #include "cli/report.h"
 #include "cli/signals.h"
+#include "plan/chains.h"
 #include "plan/recovery_windows.h"
 #include "transfer/restore_facts.h"
 
@@ -18,9 +19,15 @@ namespace {
 
 constexpr const char *kExamples = R"(Examples:
   pgvigil list --repository s3://bucket/prod?region=eu-west-1
+  pgvigil list --repository file:///backup/pg --chains
   pgvigil list --repository file:///backup/pg --json)";
 
 constexpr unsigned kVersionPerMajor = 10000;
+
+struct ListOptions {
+    CommonOptions common;
+    bool chains = false;
+};
 
 struct ClusterListing {
     Catalog catalog;
@@ -53,29 +60,55 @@ ClusterListing list_cluster(const RootedStore &root, uint64_t cluster, const Can
     const auto repository = repositories_of({root}, cluster).front();
     ClusterListing listing;
     listing.catalog = load_catalog(*repository, cancel);
-    RepositoryWalFacts facts(*repository, listing.catalog.segment_size, cancel);
+    RepositoryWalFacts facts(*repository, listing.catalog, cancel);
     listing.windows = recovery_windows(listing.catalog, &facts);
     return listing;
 }
 
-Json backup_json(const CommitDocument &backup) {
-    return {{"id", backup.id},
-            {"kind", backup.full ? "full" : "incremental"},
-            {"parents", backup.parents},
-            {"started", iso_time_ms(backup.started_ms)},
-            {"stopped", iso_time_ms(backup.stopped_ms)},
-            {"server_version", backup.server_version},
-            {"start_timeline", backup.start_timeline},
-            {"start_lsn", to_string(backup.start_lsn)},
-            {"stop_timeline", backup.stop_timeline},
-            {"stop_lsn", to_string(backup.stop_lsn)},
-            {"files", backup.totals.files},
-            {"bytes", backup.totals.logical_bytes},
-            {"stored_bytes", backup.totals.stored_bytes},
-            {"from_standby", backup.from_standby},
-            {"page_checksums", backup.checksum_version != 0},
-            {"damaged_files", backup.damage.size()},
-            {"host", backup.host}};
+Json backup_json(const Catalog &catalog, const CommitDocument &backup) {
+    Json out = {{"id", backup.id},
+                {"kind", backup.full ? "full" : "incremental"},
+                {"chain", chain_of(backup)},
+                {"parents", backup.parents},
+                {"needed_by", children_of(catalog, backup)},
+                {"restorable", is_restorable(catalog, backup)},
+                {"kept", false},
+                {"keep_until", nullptr},
+                {"started", iso_time_ms(backup.started_ms)},
+                {"stopped", iso_time_ms(backup.stopped_ms)},
+                {"server_version", backup.server_version},
+                {"start_timeline", backup.start_timeline},
+                {"start_lsn", to_string(backup.start_lsn)},
+                {"stop_timeline", backup.stop_timeline},
+                {"stop_lsn", to_string(backup.stop_lsn)},
+                {"files", backup.totals.files},
+                {"bytes", backup.totals.logical_bytes},
+                {"new_bytes", backup.totals.new_bytes},
+                {"stored_bytes", backup.totals.stored_bytes},
+                {"from_standby", backup.from_standby},
+                {"page_checksums", backup.checksum_version != 0},
+                {"damaged_files", backup.damage.size()},
+                {"host", backup.host}};
+    if (const auto keep = catalog.keeps.find(backup.id);
+        keep != catalog.keeps.end() && keep->second.holds(unix_time_ms())) {
+        out["kept"] = true;
+        if (keep->second.until_ms)
+            out["keep_until"] = iso_time_ms(*keep->second.until_ms);
+    }
+    return out;
+}
+
+Json chain_json(const BackupChain &chain) {
+    return {{"chain", chain.id},
+            {"backups", chain.backups},
+            {"from", iso_time_ms(chain.from_ms)},
+            {"to", iso_time_ms(chain.to_ms)},
+            {"timelines", chain.timelines},
+            {"bytes", chain.logical_bytes},
+            {"stored_bytes", chain.stored_bytes},
+            {"restorable", chain.usable.size() == chain.backups.size()},
+            {"newest", chain.usable.empty() ? Json() : Json(chain.usable.back())},
+            {"missing", chain.missing}};
 }
 
 Json timeline_json(const TimelineWal &wal, uint64_t segment_size) {
@@ -111,12 +144,15 @@ Json cluster_json(const ClusterListing &cluster) {
     Json out = {{"system_identifier", std::to_string(catalog.system_identifier)},
                 {"wal_segment_size", catalog.segment_size},
                 {"backups", Json::array()},
+                {"chains", Json::array()},
                 {"timelines", Json::array()},
                 {"recovery_windows", Json::array()},
                 {"epochs", Json::array()},
                 {"unreadable", Json::array()}};
     for (const CommitDocument &backup : catalog.backups)
-        out["backups"].push_back(backup_json(backup));
+        out["backups"].push_back(backup_json(catalog, backup));
+    for (const BackupChain &chain : backup_chains(catalog))
+        out["chains"].push_back(chain_json(chain));
     for (const TimelineWal &wal : catalog.timelines)
         out["timelines"].push_back(timeline_json(wal, catalog.segment_size));
     for (const RecoveryWindow &window : cluster.windows)
@@ -150,6 +186,17 @@ void print_backups(const Catalog &catalog) {
             backup.damage.empty() ? "" : ", WITH DAMAGED PAGES");
 }
 
+void print_chains(const Catalog &catalog) {
+    fmt::print("  {:<17} {:>7} {:<41} {:>10} {:>10}  {}\n", "chain", "backups", "from and to (UTC)", "size", "stored",
+               "newest that can be restored");
+    for (const BackupChain &chain : backup_chains(catalog))
+        fmt::print("  {:<17} {:>7} {:<20} {:<20} {:>10} {:>10}  {}{}\n", chain.id, chain.backups.size(),
+                   iso_time_ms(chain.from_ms).substr(0, 19), iso_time_ms(chain.to_ms).substr(0, 19),
+                   pretty_bytes(chain.logical_bytes), pretty_bytes(chain.stored_bytes),
+                   chain.usable.empty() ? "none" : chain.usable.back(),
+                   chain.missing.empty() ? "" : ", " + chain.missing.front() + " IS MISSING");
+}
+
 void print_wal(const Catalog &catalog) {
     for (const TimelineWal &wal : catalog.timelines) {
         fmt::print("  WAL of timeline {}{}\n", wal.timeline,
@@ -166,7 +213,7 @@ void print_wal(const Catalog &catalog) {
     }
 }
 
-void print_cluster(const ClusterListing &cluster) {
+void print_cluster(const ClusterListing &cluster, bool chains) {
     const Catalog &catalog = cluster.catalog;
     fmt::print("cluster {}", catalog.system_identifier);
     if (!catalog.backups.empty())
@@ -174,6 +221,10 @@ void print_cluster(const ClusterListing &cluster) {
     if (catalog.segment_size != 0)
         fmt::print(", WAL segments of {}", pretty_bytes(catalog.segment_size));
     fmt::print("\n");
+    if (chains) {
+        print_chains(catalog);
+        return;
+    }
     print_backups(catalog);
     print_wal(catalog);
     for (const RecoveryWindow &window : cluster.windows)
@@ -184,7 +235,8 @@ void print_cluster(const ClusterListing &cluster) {
         fmt::print("  UNREADABLE: {}: {}\n", document.key, document.message);
 }
 
-int run_list(const CommonOptions &options) {
+int run_list(const ListOptions &list) {
+    const CommonOptions &options = list.common;
     StandardErrorLog log;
     const CancelOnSignal signals;
     const CancelToken &cancel = signals.token();
@@ -212,7 +264,7 @@ int run_list(const CommonOptions &options) {
     for (const RepositoryListing &listing : listings) {
         fmt::print("repository {} (id {})\n", listing.url, listing.id);
         for (const ClusterListing &cluster : listing.clusters)
-            print_cluster(cluster);
+            print_cluster(cluster, list.chains);
         if (listing.clusters.empty())
             fmt::print("  no cluster yet\n");
     }
@@ -222,10 +274,11 @@ int run_list(const CommonOptions &options) {
 } // namespace
 
 void add_list_command(CLI::App &program, Action &action) {
-    auto options = std::make_shared<CommonOptions>();
+    auto options = std::make_shared<ListOptions>();
     CLI::App *command = program.add_subcommand("list", "List backups, WAL with its gaps, and recovery windows");
-    add_common_options(*command, *options);
-    add_json_option(*command, *options);
+    add_common_options(*command, options->common);
+    add_json_option(*command, options->common);
+    command->add_flag("--chains", options->chains, "Show chains of backups instead of backups and WAL");
     command->footer(kExamples);
     command->callback([options, &action] { action = [options] { return run_list(*options); }; });
 }

@@ -2,6 +2,8 @@
 
 #include "server/expire_job.h"
 
+#include "server/catalog_store.h"
+
 #include "server/log_queue.h"
 #include "server/repositories.h"
 #include "server/server_facts.h"
@@ -79,6 +81,8 @@ ExpireResult run_expire_job(const ExpireOrder &order, const std::function<bool()
     Outcome outcome =
         in_background([&](const CancelToken &cancel) { return expire_all(claim, options, cancel); }, stop);
     process_log().flush();
+    if (!order.dry_run)
+        refresh_catalog_file();
     if (outcome.failure)
         throw *std::move(outcome.failure);
     return std::move(outcome.result);

@@ -3,6 +3,7 @@
 
 #include "server/boundary.h"
 #include "server/repositories.h"
+#include "server/request_estimate.h"
 #include "server/schedule_settings.h"
 #include "server/server_facts.h"
 #include "server/settings.h"
@@ -137,6 +138,7 @@ Rows check_rows() {
     for (const StoreFinding &finding :
          in_background([&](const CancelToken &cancel) { return check_stores(settings, facts, cancel); }))
         add(rows, finding.check + " " + finding.repository, finding.ok, finding.detail);
+    add(rows, "requests", true, describe_requests(facts));
     check_push(rows, settings, facts);
     return rows;
 }

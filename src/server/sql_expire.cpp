@@ -2,6 +2,7 @@
 #include "server/pg.h"
 
 #include "server/boundary.h"
+#include "server/catalog_store.h"
 #include "server/expire_job.h"
 #include "server/repositories.h"
 #include "server/server_facts.h"
@@ -29,17 +30,6 @@ void warn_of(const Error &refusal) {
     });
 }
 
-// Views show what is there as the keeper last saw it.
-void wake_keeper() {
-    if (shared_state() == nullptr)
-        return;
-    with_lock(LW_EXCLUSIVE, [](SharedState &shared) noexcept {
-        shared.keeper.catalog_requested = true;
-        if (shared.keeper.latch != nullptr)
-            SetLatch(shared.keeper.latch);
-    });
-}
-
 Rows expire_now(bool dry_run, bool confirm) {
     const ExpireResult result = run_expire_job({dry_run, confirm});
     Rows rows;
@@ -50,8 +40,6 @@ Rows expire_now(bool dry_run, bool confirm) {
             rows.push_back({cell(entry.repository), cell(row.kind), cell(row.object), cell(action_name(row.action)),
                             cell(row.reason), row.bytes ? cell(*row.bytes) : std::nullopt, cell(row.objects)});
     }
-    if (!dry_run)
-        wake_keeper();
     return rows;
 }
 
@@ -83,6 +71,7 @@ void say_keep(const std::string &id, bool released, std::optional<int64_t> until
         if (found == 0)
             throw missing ? *std::move(missing) : Error(ErrorCode::kNotFound, "no repository can be reached");
     });
+    refresh_catalog_file();
 }
 
 std::optional<int64_t> until_argument(FunctionCallInfo fcinfo) {

@@ -3,7 +3,11 @@
 
 #include "base/json.h"
 #include "chain_support.h"
+#include "repo/commit_index.h"
+#include "repo/envelope.h"
 #include "repo/epochs.h"
+#include "repo/expired_wal.h"
+#include "repo/wal_index.h"
 #include "storage/posix/posix_store.h"
 #include "wal_archiver_support.h"
 
@@ -129,6 +133,55 @@ TEST_F(IndependentReader, ReadsBackupsAndWal) {
         EXPECT_TRUE(as_text(file.content) == content) << path;
     }
     EXPECT_TRUE(std::filesystem::exists(target + "/backup_label"));
+}
+
+TEST_F(IndependentReader, ReadsTheIndexesOfWalAndBackups) {
+    WalBlock block;
+    block.timeline = 1;
+    block.span = 256;
+    block.start = 512;
+    block.segment_size = 16 * kMiB;
+    block.epoch = 3;
+    std::vector<IndexedSegment> segments;
+    for (const uint64_t number : {520, 521, 530}) {
+        IndexedSegment segment{number, number == 530 ? 3U : 0U, WalScanSummary{}};
+        segment.scan->first_time_us = 1700000000000000 - static_cast<int64_t>(number);
+        segment.scan->last_time_us = 1700000000000000 + static_cast<int64_t>(number);
+        segment.scan->first_xid = 4294967295U;
+        segment.scan->last_xid = static_cast<uint32_t>(number);
+        segment.scan->end_of_records = Lsn{segment_start(number, block.segment_size).value + 77};
+        segment.scan->spanning_out = Bytes(5, std::byte{1});
+        segments.push_back(std::move(segment));
+    }
+    segments[1].scan->restore_points.push_back({"before it", 1700000000000001, Lsn{0x20900000}});
+    segments.push_back({540, 0, std::nullopt});
+    summarise(block, segments, nullptr);
+    const Repository &repository = *repositories[0];
+    const auto put = [&](const std::string &key, const Bytes &body) {
+        PutRequest request;
+        request.key = key;
+        request.body = body;
+        ASSERT_EQ(repository.store().put_new(request, never), PutOutcome::kStored);
+    };
+    const std::string key = wal_block_key(layout, block);
+    put(key, encode_wal_block(block, segments));
+    mark_wal_expired(repository, {1, {0, 519}}, never);
+    CommitDocument commit;
+    commit.id = "20260101T000000F";
+    commit.wal_segment_size = 16 * kMiB;
+    commit.stop_lsn = Lsn{0x20900000};
+    put(commit_index_key(layout, {commit.id, commit.id}),
+        encode_document(encode_commit_index({commit}), 0, random_uuid()));
+
+    const Json cluster = Json::parse(run("check " + root())).at(std::to_string(kCluster));
+    const Json &index = cluster.at("walindex").at(key);
+    EXPECT_EQ(index.size(), 4U);
+    EXPECT_EQ(index.at("530").at("epoch").get<uint64_t>(), 3U);
+    EXPECT_EQ(index.at("521").at("last_us").get<int64_t>(), 1700000000000521);
+    EXPECT_EQ(index.at("521").at("end_of_records").get<uint64_t>(), 521 * block.segment_size + 77);
+    EXPECT_EQ(index.at("521").at("restore_points").at("before it").at(1).get<uint64_t>(), 0x20900000U);
+    EXPECT_EQ(index.at("540").size(), 1U);
+    EXPECT_EQ(cluster.at("commitindex").at(commit.id).get<std::string>(), "0/20900000");
 }
 
 TEST_F(IndependentReader, SeesDamage) {

@@ -22,6 +22,7 @@ void summarise(CommitDocument &document) {
     document.backup_label = {};
     document.tablespace_map = {};
     document.control_file = {};
+    document.hashes = {};
 }
 
 std::string commit_index_key(const ClusterLayout &layout, const CommitIndexName &name) {

@@ -42,13 +42,13 @@ class DueBlocks {
         const SegmentRun range{start, start + span - 1};
         const uint64_t count = count_in(wal.runs, range);
         uint32_t generation = 1;
-        for (const WalBlock &block : wal.blocks) {
-            if (block.start > start || block.end() < range.last)
-                continue;
+        const auto found = std::lower_bound(wal.blocks.begin(), wal.blocks.end(), range.last,
+                                            [](const WalBlock &entry, uint64_t last) { return entry.end() < last; });
+        if (found != wal.blocks.end() && found->start <= start) {
             // One of this span, or of a larger.
-            if (block.span > span || block.count >= count)
+            if (found->span > span || found->count >= count)
                 return;
-            generation = block.generation + 1;
+            generation = found->generation + 1;
         }
         if (!is_closed(wal, range, count) || (span > kWalIndexSpans.back() && !small_ones_are_there(wal, range)))
             return;

@@ -3,6 +3,7 @@
 #include "base/time.h"
 #include "repo/tombstones.h"
 #include "transfer/expire_guard.h"
+#include "transfer/expire_index.h"
 #include "transfer/expire_leftovers.h"
 #include "transfer/expire_wal.h"
 
@@ -59,7 +60,9 @@ class Expiry {
         show_wal(plan, wal);
         check_writer();
         delete_backups(inventory);
+        mark_doomed_wal(repository_, wal.segments, plan, cancel_);
         delete_wal(wal);
+        delete_index(inventory);
         delete_rest(inventory);
         return finish();
     }
@@ -252,6 +255,13 @@ class Expiry {
         (void)deleter_.remove(wal.gaps, cancel_);
         (void)deleter_.remove(wal.leftovers, cancel_);
         (void)deleter_.remove(wal.histories, cancel_);
+    }
+
+    void delete_index(const ExpireInventory &inventory) {
+        std::vector<std::string> backups;
+        for (const CommitDocument &backup : inventory.catalog.backups)
+            backups.push_back(backup.id);
+        (void)deleter_.remove(needless_index_objects(repository_, backups, cancel_), cancel_);
     }
 
     void delete_rest(const ExpireInventory &inventory) {
