@@ -170,8 +170,12 @@ std::vector<CatalogReading> read_catalogs(const Settings &settings, const Server
     std::vector<CatalogReading> readings =
         in_background([&](const CancelToken &cancel) { return read_all(settings, facts, before, cancel); }, stop);
     const bool any = std::any_of(readings.begin(), readings.end(), [](const auto &r) { return r.known.has_value(); });
-    if (any && shared_state() != nullptr)
-        publish(facts, text_of(readings, before), ticket, sequence);
+    if (!any || shared_state() == nullptr)
+        return readings;
+    // Without the file the views are late; what was read counts all the same.
+    ErrorReport report;
+    if (!cpp_attempt([&] { publish(facts, text_of(readings, before), ticket, sequence); }, report))
+        warn(report, "could not keep the catalog");
     return readings;
 }
 

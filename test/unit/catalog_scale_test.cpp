@@ -101,12 +101,22 @@ TEST_F(LargeCatalog, WindowsAndTargetsAreAnsweredFromAFewObjects) {
                   EXPECT_EQ(windows[0].to_us, static_cast<int64_t>(kRanges * 4096 + kTail - 1) * 1000000);
               }),
               2U);
-    EXPECT_LE(requests([&] { (void)plan_for(TimeTarget{static_cast<int64_t>(middle) * 1000000}); }), 5U);
     EXPECT_LE(requests([&] {
-                  const RestorePlan plan = plan_for(XidTarget{static_cast<uint32_t>(middle)});
-                  EXPECT_EQ(plan.target_value, std::to_string(middle));
+                  const RestorePlan plan = plan_for(TimeTarget{static_cast<int64_t>(middle) * 1000000});
+                  EXPECT_EQ(plan.replay_to, segment_start(middle + 2, segment_size));
+                  EXPECT_LE(plan.wal_segments, kSegmentsPerBackup);
               }),
+              5U);
+    // One object says in which segment the transaction ended; the bytes of that one, which is not here, would say
+    // where.
+    bool read_segment = false;
+    counter->set_plan([&](const FaultyStore::Call &call) -> std::optional<FaultyStore::Fault> {
+        read_segment |= call.key == layout.wal_file(segment_name(1, middle, segment_size));
+        return std::nullopt;
+    });
+    EXPECT_LE(requests([&] { EXPECT_THROW((void)plan_for(XidTarget{static_cast<uint32_t>(middle)}), Error); }),
               kTail + 20U);
+    EXPECT_TRUE(read_segment);
     EXPECT_LE(requests([&] { EXPECT_THROW((void)plan_for(NameTarget{"nothing has this name"}), Error); }), kTail + 20U);
     RecordProperty(
         "milliseconds",

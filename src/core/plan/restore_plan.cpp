@@ -47,9 +47,21 @@ class Planner {
     RestorePlan run() {
         check_request();
         collect_candidates();
-        for (const Candidate &candidate : candidates_)
-            if (const auto settings = serve(candidate))
-                return make_plan(candidate, *settings);
+        const Candidate *broken = nullptr; // would serve, were its chain whole
+        for (const Candidate &candidate : candidates_) {
+            const auto settings = serve(candidate);
+            if (!settings)
+                continue;
+            if (!catalog_.has_whole_chain(*candidate.backup)) {
+                broken = broken == nullptr ? &candidate : broken;
+                continue;
+            }
+            if (broken != nullptr && ends_before(candidate, *broken))
+                check_chain(*broken->backup);
+            return make_plan(candidate, *settings);
+        }
+        if (broken != nullptr)
+            check_chain(*broken->backup);
         refuse();
     }
 
@@ -72,6 +84,12 @@ class Planner {
             throw Error(ErrorCode::kNotFound,
                         "timeline " + std::to_string(*request_.timeline) + " is not in the repository")
                 .detail("The newest timeline is " + std::to_string(reachable_timelines(catalog_).back()) + ".");
+    }
+
+    // An older backup may take the place of one whose chain is broken, but not end earlier without a word.
+    [[nodiscard]] bool ends_before(const Candidate &candidate, const Candidate &broken) const {
+        return std::holds_alternative<LatestTarget>(request_.target) &&
+               (candidate.timeline < broken.timeline || candidate.reach.end < broken.reach.end);
     }
 
     void check_chain(const CommitDocument &backup) const {
@@ -100,7 +118,7 @@ class Planner {
             if (!request_.backup.empty() && backup.id != request_.backup)
                 continue;
             const auto timeline = timeline_for(backup, timelines);
-            if (!timeline || !catalog_.has_whole_chain(backup))
+            if (!timeline)
                 continue;
             const auto path = path_to(catalog_, *timeline);
             if (!path || !is_on_path(backup, *path))
@@ -154,25 +172,30 @@ class Planner {
     std::optional<Settings> serve(const Candidate &candidate, const XidTarget &target) {
         const auto end =
             search(candidate).find_transaction(target.xid, candidate.backup->stop_lsn, unsearched_end(candidate));
-        if (!end)
+        if (!end) {
+            note_searched(candidate);
             return std::nullopt;
+        }
         return Settings{"recovery_target_xid", std::to_string(target.xid), false, end->end};
     }
 
     std::optional<Settings> serve(const Candidate &candidate, const NameTarget &target) {
         const auto points =
             search(candidate).find_restore_points(target.name, candidate.backup->stop_lsn, unsearched_end(candidate));
-        if (points.empty())
+        if (points.empty()) {
+            note_searched(candidate);
             return std::nullopt;
+        }
         return Settings{"recovery_target_name", target.name, false, points.front().lsn};
     }
 
-    // Younger backups on the same way were tried before: behind them nothing was found.
+    // Behind a younger backup on the same way, where nothing was found, there is nothing.
     Lsn unsearched_end(const Candidate &candidate) {
-        Lsn &searched_from = searched_from_[{candidate.timeline, candidate.reach.end.value}];
-        const Lsn end = searched_from.is_valid() ? searched_from : candidate.reach.end;
-        searched_from = candidate.backup->stop_lsn;
-        return end;
+        const auto found = searched_from_.find({candidate.timeline, candidate.reach.end.value});
+        return found == searched_from_.end() ? candidate.reach.end : found->second;
+    }
+    void note_searched(const Candidate &candidate) {
+        searched_from_[{candidate.timeline, candidate.reach.end.value}] = candidate.backup->stop_lsn;
     }
 
     [[nodiscard]] WalSearch search(const Candidate &candidate) const {
