@@ -97,7 +97,7 @@ TEST(Envelope, DamageIsFound) {
 TEST(Envelope, RefusesWhatItDoesNotKnow) {
     EXPECT_EQ(code_of(resealed([](Bytes &b) { b[8] = std::byte{2}; })), ErrorCode::kUnsupported);     // format
     EXPECT_EQ(code_of(resealed([](Bytes &b) { b[8] = std::byte{0}; })), ErrorCode::kCorrupt);         // format 0
-    EXPECT_EQ(code_of(resealed([](Bytes &b) { b[10] = std::byte{9}; })), ErrorCode::kUnsupported);    // kind
+    EXPECT_EQ(code_of(resealed([](Bytes &b) { b[10] = std::byte{99}; })), ErrorCode::kUnsupported);   // kind
     EXPECT_EQ(code_of(resealed([](Bytes &b) { b[11] = std::byte{2}; })), ErrorCode::kUnsupported);    // digest
     EXPECT_EQ(code_of(resealed([](Bytes &b) { b[12] = std::byte{1}; })), ErrorCode::kUnsupported);    // cipher
     EXPECT_EQ(code_of(resealed([](Bytes &b) { b[13] = std::byte{1}; })), ErrorCode::kCorrupt);        // reserved
