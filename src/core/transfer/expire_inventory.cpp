@@ -68,7 +68,8 @@ class InventoryReader {
                 CommitFacts facts;
                 facts.stored_ms = object.modified_ms;
                 facts.size = object.size;
-                facts.objects = document->packs.size() + document->table.size() + document->hashes.size() + kOwnDocuments;
+                facts.objects =
+                    document->packs.size() + document->table.size() + document->hashes.size() + kOwnDocuments;
                 for (const StoredObject &pack : document->packs)
                     if (pack.name.find('/') != std::string::npos)
                         facts.adopted.insert(pack_key(layout_, id, pack));
