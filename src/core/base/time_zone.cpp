@@ -151,7 +151,9 @@ TimeZone TimeZone::parse(std::string name, std::string_view file) {
         if (footer.size() < 2 || footer.front() != '\n' || footer.find('\n', 1) == std::string_view::npos)
             damaged(name);
         footer = footer.substr(1, footer.find('\n', 1) - 1);
-        if (!footer.empty() && !(zone.rule_ = parse_zone_rule(footer)))
+        if (!footer.empty())
+            zone.rule_ = parse_zone_rule(footer);
+        if (!footer.empty() && !zone.rule_)
             damaged(name);
     }
     zone.name_ = std::move(name);
