@@ -42,7 +42,7 @@ for my $target (
     my ($plan, $text) = program(@{ $target->[1] });
     is(steps($target->[0]), $text, "the same steps for \"$target->[0]\"");
     is($plan->{backup}, $backup, 'from the backup');
-    like($text, qr/^fetch backup\|\Q$backup\E\|/, 'which is fetched first');
+    like($text, qr/^fetch backup\|\Q$backup\E\|[1-9]\d*\|[1-9]\d*\|/, 'which is fetched first, with its objects and bytes');
     like($text, qr/^total\|to fetch\|.*estimated from backup \Q$backup\E/m, 'the estimate says what it is based on');
 }
 my ($plan) = program('--target-xid', $xid);

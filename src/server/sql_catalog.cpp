@@ -78,7 +78,7 @@ Row backup_row(const KnownCatalog &known, const CommitDocument &backup) {
             cell(totals.new_bytes),
             cell(reused),
             cell(totals.stored_bytes),
-            backup.full || backup.block_size == 0 ? std::nullopt : cell(totals.new_bytes / backup.block_size),
+            backup.full ? std::nullopt : cell(totals.changed_blocks),
             rate_cell(totals.new_bytes, took_ms),
             cell(bad_pages),
             cell(json_of(backup.damage)),

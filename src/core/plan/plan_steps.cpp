@@ -52,6 +52,7 @@ class Steps {
             PlanStep step;
             step.action = "fetch backup";
             step.object = id;
+            step.objects = backup->totals.objects;
             step.bytes = backup->totals.stored_bytes;
             step.detail = fmt::format("{}, consistent at {} on timeline {}", backup->full ? "full" : "incremental",
                                       to_string(backup->stop_lsn), backup->stop_timeline);

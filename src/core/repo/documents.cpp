@@ -197,7 +197,8 @@ Json totals_json(const BackupTotals &totals) {
             {"stored_bytes", totals.stored_bytes},
             {"extents", totals.extents},
             {"changed_blocks", totals.changed_blocks},
-            {"reused_bytes", totals.reused_bytes}};
+            {"reused_bytes", totals.reused_bytes},
+            {"objects", totals.objects}};
 }
 
 BackupTotals read_totals(const Json &source, std::string_view key) {
@@ -210,6 +211,7 @@ BackupTotals read_totals(const Json &source, std::string_view key) {
     totals.extents = fields::number<uint64_t>(item, "extents", key);
     totals.changed_blocks = fields::number<uint64_t>(item, "changed_blocks", key);
     totals.reused_bytes = fields::number<uint64_t>(item, "reused_bytes", key);
+    totals.objects = fields::number<uint64_t>(item, "objects", key);
     return totals;
 }
 

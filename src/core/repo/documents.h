@@ -81,6 +81,7 @@ struct BackupTotals {
     uint64_t extents = 0;
     uint64_t changed_blocks = 0; // blocks of this backup's own extents
     uint64_t reused_bytes = 0;   // plain bytes of extents that lie in packs of an attempt that died
+    uint64_t objects = 0;        // packs and parts of the table
 };
 
 // commits/<id>.json: a backup exists exactly when this does (promise 3).

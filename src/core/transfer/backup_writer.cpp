@@ -287,6 +287,7 @@ std::vector<std::string> BackupWriter::commit(CommitDocument document, const Can
     document.totals.extents = totals.extents;
     document.totals.changed_blocks = state.progress.blocks_changed;
     document.totals.reused_bytes = state.progress.bytes_reused;
+    document.totals.objects = document.packs.size() + document.table.size();
 
     const Bytes body = encode_document(encode(document), state.options.epoch, state.writer_id);
     std::vector<std::string> committed =
