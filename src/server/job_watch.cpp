@@ -202,6 +202,11 @@ void JobWatch::add(const JobRun &run) {
     changed_ = true;
 }
 
+void JobWatch::add_elsewhere(const JobRun &run) {
+    log_.add_elsewhere(run);
+    changed_ = true;
+}
+
 void JobWatch::serves(uint64_t request, JobKind kind, int64_t slot_s) {
     services_.push_back({request, kind, slot_s});
 }

@@ -26,8 +26,9 @@ class JobWatch {
     [[nodiscard]] std::vector<EndedJob> start();
     // What has ended since the last call.
     [[nodiscard]] std::vector<EndedJob> look();
-    // A run that no slot shows: one that could not begin, or one of another node.
+    // A run that no slot shows: one that could not begin, and one of another node.
     void add(const JobRun &run);
+    void add_elsewhere(const JobRun &run);
     // Which slot of the schedule a request serves: to be called right after it was made.
     void serves(uint64_t request, JobKind kind, int64_t slot_s);
 

@@ -55,6 +55,13 @@ bool backup_is_running() {
     return running;
 }
 
+Error clock_error(const DueJob &job, const JobView &view) {
+    return Error(ErrorCode::kRefused, "the schedule is ahead of the store's clock")
+        .detail("It wants the run of " + iso_time_ms(job.slot_s * 1000) + ", but the store's clock says " +
+                iso_time_ms(view.store_ms) + ", and this host's " + iso_time_ms(unix_time_ms()) + ".")
+        .hint("Set the clock that is wrong: until then this server claims no run.");
+}
+
 bool first_backup_is_missing() {
     bool missing = false;
     with_lock(LW_SHARED, [&](SharedState &shared) noexcept {
@@ -184,7 +191,17 @@ void ScheduleRunner::end_active(std::optional<Active> &active, const EndedJob &e
     state.retry_at_ms = unix_time_ms() + pause;
 }
 
+// What a clock that was ahead has left behind.
+void ScheduleRunner::forget_future() {
+    if (watch_.log().forget_future(now_s()))
+        watch_.touch();
+    for (Pending &state : pending_)
+        if (state.slot_s > now_s())
+            state = {};
+}
+
 void ScheduleRunner::run_due(NodeRole role) {
+    forget_future();
     for (const JobKind kind : kEveryJobKind)
         schedules_[static_cast<size_t>(kind)].handled_s = watch_.log().handled(kind);
     const DueJobs jobs = due_jobs(schedules_, zone_, now_s());
@@ -227,10 +244,11 @@ void ScheduleRunner::consider(const DueJob &job, NodeRole role) {
     if (may != MayStart::kNow) {
         const JobView view = claiming_.look(job.kind, job.slot_s, [this] { return tick(); });
         if (view.standing == JobStanding::kDone) {
-            seen_elsewhere(job, view.entry);
+            seen_elsewhere(job, view);
             return;
         }
         state.note = view.standing == JobStanding::kOther ? "runs on " + view.entry.host
+                     : view.standing == JobStanding::kAhead ? "is ahead of the store's clock"
                      : may == MayStart::kNever            ? "is left to another node"
                                                           : "is left to a standby for ten minutes";
         state.next_ms = boot_time_ms() + look_pause(boot_time_ms() - state.known_ms);
@@ -243,9 +261,11 @@ void ScheduleRunner::consider(const DueJob &job, NodeRole role) {
         return;
     }
     if (attempt.view.standing == JobStanding::kDone) {
-        seen_elsewhere(job, attempt.view.entry);
+        seen_elsewhere(job, attempt.view);
         return;
     }
+    if (attempt.view.standing == JobStanding::kAhead)
+        throw clock_error(job, attempt.view);
     state.note = "runs on " + attempt.view.entry.host;
     state.next_ms = boot_time_ms() + look_pause(boot_time_ms() - state.known_ms);
 }
@@ -308,9 +328,11 @@ void ScheduleRunner::could_not_begin(const DueJob &job, const ErrorReport &repor
     warn(report, context.c_str());
 }
 
-// Another node has run the slot: its row stands in the history here as well.
-void ScheduleRunner::seen_elsewhere(const DueJob &job, const JobEntry &entry) {
-    if (entry.host != server_facts().host || entry.instance != claiming_.instance()) {
+// Another node has run the slot: its row stands in the history here as well. A later slot's is another run's.
+void ScheduleRunner::seen_elsewhere(const DueJob &job, const JobView &view) {
+    const JobEntry &entry = view.entry;
+    const bool own = entry.host == server_facts().host && entry.instance == claiming_.instance();
+    if (view.same_slot && !own) {
         JobRun run;
         run.kind = job.kind;
         run.outcome = entry.state == JobEntryState::kSucceeded ? JobOutcome::kSucceeded : JobOutcome::kCancelled;
@@ -321,7 +343,7 @@ void ScheduleRunner::seen_elsewhere(const DueJob &job, const JobEntry &entry) {
         run.bytes = entry.bytes;
         run.message = entry.message;
         run.node = entry.host;
-        watch_.add(run);
+        watch_.add_elsewhere(run);
     }
     (void)watch_.log().set_handled(job.kind, job.slot_s);
     watch_.touch();

@@ -46,6 +46,7 @@ class ScheduleRunner {
     };
 
     bool tick();
+    void forget_future();
     void read_settings();
     void collect();
     void record(const EndedJob &ended);
@@ -55,7 +56,7 @@ class ScheduleRunner {
     void consider(const DueJob &job, NodeRole role);
     void begin(const DueJob &job);
     void could_not_begin(const DueJob &job, const ErrorReport &report);
-    void seen_elsewhere(const DueJob &job, const JobEntry &entry);
+    void seen_elsewhere(const DueJob &job, const JobView &view);
     void renew(std::optional<Active> &active);
     void publish();
     Pending &pending(JobKind kind) { return pending_[static_cast<size_t>(kind)]; }

@@ -1,6 +1,7 @@
 #include "repo/job_claims.h"
 
 #include "base/error.h"
+#include "base/time.h"
 #include "storage/faulty_store.h"
 #include "storage/memory/memory_store.h"
 
@@ -12,6 +13,13 @@ namespace {
 
 constexpr int64_t kSlot = 1795312800; // 2026-11-22 02:00 UTC
 constexpr int64_t kWeek = int64_t{7} * 86400;
+
+// A store whose clock the test sets.
+class ClockedStore : public MemoryStore {
+  public:
+    int64_t clock_ms(const CancelToken & /*cancel*/) override { return now_ms; }
+    int64_t now_ms = (kSlot + 2000 * int64_t{86400}) * 1000;
+};
 
 class JobClaimsTest : public ::testing::Test {
   protected:
@@ -32,7 +40,7 @@ class JobClaimsTest : public ::testing::Test {
         return claims.finish(repository_, JobKind::kFull, slot, entry, cancel_);
     }
 
-    std::shared_ptr<MemoryStore> store_ = std::make_shared<MemoryStore>();
+    std::shared_ptr<ClockedStore> store_ = std::make_shared<ClockedStore>();
     Repository repository_{store_, {}, "memory:", 7};
     CancelToken cancel_;
     const Uuid instance_a_ = random_uuid();
@@ -161,14 +169,51 @@ TEST_F(JobClaimsTest, ExpiryKeepsTheNewestSlotOfEachKind) {
     EXPECT_TRUE(end(a_, kSlot, JobEntryState::kSucceeded));
     EXPECT_TRUE(take(a_, kSlot + 60, 0));
     EXPECT_TRUE(take(a_, kSlot, 0, JobKind::kExpire));
-    const int64_t now = store_->clock_ms(cancel_);
-    EXPECT_TRUE(obsolete_job_entries(repository_, now - 3600000, cancel_).empty());
+    const int64_t now = unix_time_ms();
+    EXPECT_TRUE(obsolete_job_entries(repository_, now - 3600000, store_->now_ms, cancel_).empty());
     std::vector<std::string> keys;
-    for (const ObjectInfo &object : obsolete_job_entries(repository_, now + 3600000, cancel_))
+    for (const ObjectInfo &object : obsolete_job_entries(repository_, now + 3600000, store_->now_ms, cancel_))
         keys.push_back(object.key);
     EXPECT_EQ(keys, (std::vector<std::string>{"7/jobs/full/20261122T020000~000001.json",
                                               "7/jobs/full/20261122T020000~000002.json",
                                               "7/jobs/full/20261122T020000~000003.json"}));
+}
+
+// A node whose clock was in 2030 has left a slot there: neither it nor a node with the right clock minds it.
+TEST_F(JobClaimsTest, ASlotAheadOfTheStoresClockSilencesNobody) {
+    const int64_t wrong = kSlot + 4 * 365 * int64_t{86400};
+    store_->now_ms = wrong * 1000;
+    EXPECT_TRUE(take(a_, wrong, 0));
+    EXPECT_TRUE(end(a_, wrong, JobEntryState::kSucceeded));
+    EXPECT_EQ(standing(b_, kSlot, 0), JobStanding::kDone) << "as long as the store says it is 2030";
+
+    store_->now_ms = kSlot * 1000;
+    EXPECT_EQ(standing(b_, kSlot, 0), JobStanding::kFree);
+    EXPECT_TRUE(take(b_, kSlot, 0));
+    EXPECT_TRUE(end(b_, kSlot, JobEntryState::kSucceeded));
+    // Its entry goes with the next expiry, and the slot that was really run stays.
+    std::vector<std::string> keys;
+    for (const ObjectInfo &object : obsolete_job_entries(repository_, unix_time_ms() + 1, store_->now_ms, cancel_))
+        keys.push_back(object.key);
+    EXPECT_EQ(keys, (std::vector<std::string>{"7/jobs/full/20301121T020000~000001.json",
+                                              "7/jobs/full/20301121T020000~000002.json"}));
+}
+
+TEST_F(JobClaimsTest, ASlotAheadOfTheStoresClockIsNotClaimed) {
+    store_->now_ms = kSlot * 1000 - kJobClockLimitMs;
+    EXPECT_EQ(standing(a_, kSlot, 0), JobStanding::kFree);
+    store_->now_ms -= 1000;
+    EXPECT_EQ(standing(a_, kSlot, 0), JobStanding::kAhead);
+    EXPECT_EQ(a_.look(repository_, JobKind::kFull, kSlot, 0, cancel_).store_ms, store_->now_ms);
+    EXPECT_FALSE(end(a_, kSlot, JobEntryState::kFailed));
+    EXPECT_TRUE(store_->list({.prefix = "7/jobs/"}, cancel_).objects.empty());
+}
+
+TEST_F(JobClaimsTest, ALaterSlotsEntryIsToldFromTheSlotsOwn) {
+    EXPECT_TRUE(take(a_, kSlot + 60, 0));
+    EXPECT_TRUE(end(a_, kSlot + 60, JobEntryState::kSucceeded));
+    EXPECT_TRUE(b_.look(repository_, JobKind::kFull, kSlot + 60, 0, cancel_).same_slot);
+    EXPECT_FALSE(b_.look(repository_, JobKind::kFull, kSlot, 0, cancel_).same_slot);
 }
 
 } // namespace

@@ -117,6 +117,37 @@ TEST(JobLogTest, ASuccessfulBackupCoversTheSlotsBeforeIt) {
     EXPECT_EQ(log.handled(JobKind::kExpire), 0);
 }
 
+// A node boots with its clock in 2030 and runs a slot; then its clock is set right.
+TEST(JobLogTest, WhatAWrongClockWorkedOffIsForgotten) {
+    const TimeZone utc = TimeZone::load("UTC");
+    const int64_t wrong = kSunday + 4 * 365 * kDay;
+    JobLog log;
+    (void)log.set_schedule(JobKind::kFull, "0 2 * * 0 UTC", kSunday);
+    (void)log.set_handled(JobKind::kFull, wrong);
+    log.add(run_of(JobKind::kIncremental, JobOutcome::kSucceeded, wrong));
+    EXPECT_TRUE(log.forget_future(kSunday + kDay));
+    EXPECT_FALSE(log.forget_future(kSunday + kDay));
+    EXPECT_EQ(log.handled(JobKind::kFull), kSunday + kDay);
+    EXPECT_EQ(log.handled(JobKind::kIncremental), kSunday + kDay);
+    const JobSchedules all = schedules("0 2 * * 0", "0 2 * * 1-6", log.handled(JobKind::kFull));
+    EXPECT_EQ(due_jobs(all, utc, kSunday + 7 * kDay).due, (std::vector<DueJob>{{JobKind::kFull, kSunday + 7 * kDay}}));
+    // So it is by a new schedule.
+    (void)log.set_handled(JobKind::kFull, wrong);
+    EXPECT_TRUE(log.set_schedule(JobKind::kFull, "0 3 * * 0 UTC", kSunday + 2 * kDay));
+    EXPECT_EQ(log.handled(JobKind::kFull), kSunday + 2 * kDay);
+}
+
+// When it began is told by the other node's clock, which may be anything.
+TEST(JobLogTest, ARunOfAnotherNodeCoversItsSlotOnly) {
+    JobLog log;
+    JobRun run = run_of(JobKind::kFull, JobOutcome::kSucceeded, kSunday + 4 * 365 * kDay);
+    run.slot_s = kSunday;
+    log.add_elsewhere(run);
+    EXPECT_EQ(log.handled(JobKind::kFull), kSunday);
+    EXPECT_EQ(log.handled(JobKind::kIncremental), kSunday);
+    EXPECT_EQ(log.runs().size(), 1U);
+}
+
 TEST(JobLogTest, HistoryIsBoundedForEachKind) {
     JobLog log;
     log.add(run_of(JobKind::kFull, JobOutcome::kSucceeded, 1));

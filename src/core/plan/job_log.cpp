@@ -123,7 +123,7 @@ bool JobLog::set_schedule(JobKind kind, const std::string &text, int64_t now_s) 
     if (job.schedule == text)
         return false;
     job.schedule = text;
-    job.handled_s = std::max(job.handled_s, now_s);
+    job.handled_s = now_s;
     return true;
 }
 
@@ -133,6 +133,16 @@ bool JobLog::set_handled(JobKind kind, int64_t until_s) {
         return false;
     job.handled_s = until_s;
     return true;
+}
+
+bool JobLog::forget_future(int64_t now_s) {
+    bool changed = false;
+    for (Job &job : jobs_)
+        if (job.handled_s > now_s) {
+            job.handled_s = now_s;
+            changed = true;
+        }
+    return changed;
 }
 
 std::optional<OpenJob> JobLog::close(uint64_t request, JobKind kind) {
@@ -150,13 +160,26 @@ std::vector<OpenJob> JobLog::close_all() {
     return std::exchange(open_, {});
 }
 
+void JobLog::cover(const JobRun &run, int64_t until_s) {
+    if (run.outcome != JobOutcome::kSucceeded || !is_backup_job(run.kind))
+        return;
+    (void)set_handled(run.kind, until_s);
+    // An incremental backup may have had to be a full one.
+    if (run.kind == JobKind::kFull || run.backup_id.ends_with('F'))
+        (void)set_handled(JobKind::kIncremental, until_s);
+}
+
 void JobLog::add(JobRun run) {
-    if (run.outcome == JobOutcome::kSucceeded && is_backup_job(run.kind)) {
-        (void)set_handled(run.kind, run.started_ms / 1000);
-        // An incremental backup may have had to be a full one.
-        if (run.kind == JobKind::kFull || run.backup_id.ends_with('F'))
-            (void)set_handled(JobKind::kIncremental, run.started_ms / 1000);
-    }
+    cover(run, run.started_ms / 1000);
+    keep(std::move(run));
+}
+
+void JobLog::add_elsewhere(JobRun run) {
+    cover(run, run.slot_s);
+    keep(std::move(run));
+}
+
+void JobLog::keep(JobRun run) {
     const JobKind kind = run.kind;
     runs_.push_back(std::move(run));
     const auto of_kind = [kind](const JobRun &other) { return other.kind == kind; };

@@ -61,6 +61,9 @@ class JobLog {
     [[nodiscard]] int64_t handled(JobKind kind) const noexcept { return jobs_[static_cast<size_t>(kind)].handled_s; }
     // Never goes back. True when something changed.
     bool set_handled(JobKind kind, int64_t until_s);
+    // Takes back what a clock that was ahead has left: nothing after `now_s` has been worked off. True when something
+    // changed.
+    bool forget_future(int64_t now_s);
 
     void open(const OpenJob &job) { open_.push_back(job); }
     [[nodiscard]] const std::vector<OpenJob> &open_jobs() const noexcept { return open_; }
@@ -71,6 +74,9 @@ class JobLog {
     // A successful backup covers the slots that lie before its start, whoever asked for it: a full one those of both
     // kinds.
     void add(JobRun run);
+    // Likewise for a run of another node. It covers the slots up to its own: when it began is told by that node's
+    // clock, which is never compared with this one's (rules C4).
+    void add_elsewhere(JobRun run);
     [[nodiscard]] const std::deque<JobRun> &runs() const noexcept { return runs_; } // ascending by their end
     [[nodiscard]] const JobRun *last_run(JobKind kind) const noexcept;
     [[nodiscard]] const JobRun *last_success(JobKind kind) const noexcept;
@@ -78,6 +84,9 @@ class JobLog {
     [[nodiscard]] unsigned failures(JobKind kind) const noexcept;
 
   private:
+    void cover(const JobRun &run, int64_t until_s);
+    void keep(JobRun run);
+
     struct Job {
         std::string schedule;
         int64_t handled_s = 0;

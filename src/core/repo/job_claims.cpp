@@ -70,9 +70,14 @@ std::optional<EntryName> parse_entry_name(std::string_view name) {
     return parsed;
 }
 
-// The newest entry of every slot from `from_s` on, by the slot's name.
+// The name of the last slot that is not ahead of the store's clock.
+std::string last_slot(int64_t store_ms) {
+    return compact_time(store_ms + kJobClockLimitMs);
+}
+
+// The newest entry of every slot from `from_s` up to the slot named `last`, by the slot's name.
 std::map<std::string, uint32_t> newest_entries(const Repository &repository, JobKind kind, int64_t from_s,
-                                               const CancelToken &cancel) {
+                                               const std::string &last, const CancelToken &cancel) {
     const std::string prefix = repository.layout().job_prefix(job_name(kind));
     const std::string start_after = prefix + compact_time(std::max<int64_t>(from_s, 0) * 1000);
     std::map<std::string, uint32_t> newest;
@@ -81,7 +86,8 @@ std::map<std::string, uint32_t> newest_entries(const Repository &repository, Job
     request.start_after = start_after;
     for_each_page(repository.store(), request, cancel, [&](const ListPage &page) {
         for (const ObjectInfo &object : page.objects)
-            if (const auto name = parse_entry_name(std::string_view(object.key).substr(prefix.size()))) {
+            if (const auto name = parse_entry_name(std::string_view(object.key).substr(prefix.size()));
+                name && name->slot <= last) {
                 uint32_t &number = newest[name->slot];
                 number = std::max(number, name->number);
             }
@@ -117,8 +123,14 @@ JobView JobClaims::look(const Repository &repository, JobKind kind, int64_t slot
     const ClusterLayout &layout = repository.layout();
     const std::string_view name = job_name(kind);
     const std::string slot = compact_time(slot_s * 1000);
-    const auto newest = newest_entries(repository, kind, slot_s - kLookBack, cancel);
     JobView view;
+    view.store_ms = repository.store().clock_ms(cancel);
+    const std::string last = last_slot(view.store_ms);
+    if (slot > last) {
+        view.standing = JobStanding::kAhead;
+        return view;
+    }
+    const auto newest = newest_entries(repository, kind, slot_s - kLookBack, last, cancel);
     // This slot's own entry, a later slot's, the newest earlier one's.
     const auto own = newest.find(slot);
     if (own != newest.end()) {
@@ -145,9 +157,9 @@ JobView JobClaims::look(const Repository &repository, JobKind kind, int64_t slot
     const bool runs = entry.state == JobEntryState::kRunning && entry.instance != instance_ &&
                       is_alive(layout.job_entry(name, other->first, 0), entry, now_ms);
     if (is_later && ended)
-        return {JobStanding::kDone, entry};
+        return {JobStanding::kDone, entry, false, view.store_ms};
     if (runs)
-        return {JobStanding::kOther, entry};
+        return {JobStanding::kOther, entry, false, view.store_ms};
     return view;
 }
 
@@ -204,8 +216,9 @@ bool JobClaims::finish(const Repository &repository, JobKind kind, int64_t slot_
     return still_own;
 }
 
-std::vector<ObjectInfo> obsolete_job_entries(const Repository &repository, int64_t oldest_ms,
+std::vector<ObjectInfo> obsolete_job_entries(const Repository &repository, int64_t oldest_ms, int64_t now_ms,
                                              const CancelToken &cancel) {
+    const std::string last = last_slot(now_ms);
     std::vector<ObjectInfo> obsolete;
     for (const JobKind kind : kEveryJobKind) {
         const std::string prefix = repository.layout().job_prefix(job_name(kind));
@@ -216,13 +229,14 @@ std::vector<ObjectInfo> obsolete_job_entries(const Repository &repository, int64
         for_each_page(repository.store(), request, cancel, [&](const ListPage &page) {
             for (const ObjectInfo &object : page.objects)
                 if (const auto name = parse_entry_name(std::string_view(object.key).substr(prefix.size()))) {
-                    newest = std::max(newest, name->slot);
+                    if (name->slot <= last)
+                        newest = std::max(newest, name->slot);
                     found.push_back(object);
                 }
         });
         for (ObjectInfo &object : found)
             if (object.modified_ms < oldest_ms &&
-                std::string_view(object.key).substr(prefix.size(), newest.size()) != newest)
+                (newest.empty() || std::string_view(object.key).substr(prefix.size(), newest.size()) != newest))
                 obsolete.push_back(std::move(object));
     }
     return obsolete;

@@ -4,7 +4,8 @@
 // sign of life while the job runs, and its end are an entry each, so of two racing claimants exactly one creates the
 // next number, and who was taken for dead notices at its next sign of life. A claim whose owner shows nothing new for a
 // whole term may be taken over; the term is counted on the observer's own CLOCK_BOOTTIME from when it first saw the
-// newest entry (rules C4): clocks of two hosts are never compared.
+// newest entry (rules C4): clocks of two hosts are never compared. Slots that lie ahead of the store's clock come from
+// a host whose clock was wrong: they are neither claimed nor minded.
 // Threading: one thread at a time. Errors: what the store throws.
 #pragma once
 
@@ -24,6 +25,8 @@ namespace pgvigil {
 
 inline constexpr int64_t kJobRenewalMs = 60000;
 inline constexpr int64_t kJobTermMs = 240000;
+// How far a slot may lie ahead of the store's clock.
+inline constexpr int64_t kJobClockLimitMs = 300000;
 
 enum class JobEntryState : uint8_t {
     kRunning,   // claimed, or renewed
@@ -49,11 +52,14 @@ enum class JobStanding : uint8_t {
     kOwn,   // this instance's, from before its restart
     kOther, // another instance runs this slot or, for one kind, an earlier one
     kDone,  // this slot or a later one has been run
+    kAhead, // the slot lies ahead of the store's clock: this host's clock, or the store's, is wrong
 };
 
 struct JobView {
     JobStanding standing = JobStanding::kFree;
-    JobEntry entry; // the newest of this slot, or of the other slot that decided
+    JobEntry entry;        // the newest of this slot, or of the other slot that decided
+    bool same_slot = true; // whether it is of this slot
+    int64_t store_ms = 0;  // the store's clock
 };
 
 class JobClaims {
@@ -94,9 +100,10 @@ class JobClaims {
     std::map<std::string, Held> held_;
 };
 
-// The entries that nobody needs any more, for expiry: those stored before `oldest_ms` (the store's clock) of slots
-// other than the newest of their kind, which tells a node that was away that the slot was run.
+// The entries that nobody needs any more, for expiry: those stored before `oldest_ms` of slots other than the newest of
+// their kind, which tells a node that was away that the slot was run. A slot ahead of `now_ms` is not the newest: it
+// goes. Both times are the store's clock.
 [[nodiscard]] std::vector<ObjectInfo> obsolete_job_entries(const Repository &repository, int64_t oldest_ms,
-                                                           const CancelToken &cancel);
+                                                           int64_t now_ms, const CancelToken &cancel);
 
 } // namespace pgvigil

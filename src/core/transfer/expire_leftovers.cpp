@@ -62,7 +62,7 @@ std::vector<DoomedObject> old_objects(const Repository &repository, const Expire
     for (const ObjectInfo &object : list_objects(repository, kProbes, cancel))
         if (object.modified_ms < oldest)
             objects.push_back({object.key, object.size});
-    for (const ObjectInfo &object : obsolete_job_entries(repository, oldest, cancel))
+    for (const ObjectInfo &object : obsolete_job_entries(repository, oldest, inventory.now_ms, cancel))
         objects.push_back({object.key, object.size});
     return objects;
 }
