@@ -55,6 +55,10 @@ std::optional<bool> GuardedStore::keeps_versions(const CancelToken &cancel) {
     return checked(cancel).keeps_versions(cancel);
 }
 
+std::optional<BucketRules> GuardedStore::bucket_rules(const CancelToken &cancel) {
+    return checked(cancel).bucket_rules(cancel);
+}
+
 int64_t GuardedStore::clock_ms(const CancelToken &cancel) {
     return checked(cancel).clock_ms(cancel);
 }

@@ -17,6 +17,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     response.status = 200;
     fuzz::accepted([&] { (void)s3::read_listing(response, context); });
     fuzz::accepted([&] { (void)s3::read_delete_result(response, context); });
+    fuzz::accepted([&] { (void)s3::read_noncurrent_end(response, "prod/", context); });
+    BucketRules rules;
+    fuzz::accepted([&] { s3::read_object_lock(response, context, rules); });
     for (const int status : {301, 400, 403, 404, 412, 500, 503}) {
         response.status = status;
         const s3::S3Failure failure = s3::read_failure(response);

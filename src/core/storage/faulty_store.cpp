@@ -84,6 +84,10 @@ std::optional<bool> FaultyStore::keeps_versions(const CancelToken &cancel) {
     return run(StoreOperation::kVersions, "", [&] { return inner_->keeps_versions(cancel); });
 }
 
+std::optional<BucketRules> FaultyStore::bucket_rules(const CancelToken &cancel) {
+    return run(StoreOperation::kVersions, "", [&] { return inner_->bucket_rules(cancel); });
+}
+
 int64_t FaultyStore::clock_ms(const CancelToken &cancel) {
     return run(StoreOperation::kClock, "", [&] { return inner_->clock_ms(cancel); });
 }

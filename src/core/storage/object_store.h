@@ -70,6 +70,14 @@ struct DeleteFailure {
     std::string message;
 };
 
+// What the owner of a bucket has laid down for objects that are deleted. nullopt: the store does not tell.
+struct BucketRules {
+    std::optional<bool> versioning;      // a delete only hides
+    std::optional<bool> object_lock;     // an object can be kept from its deletion
+    std::string default_lock;            // "GOVERNANCE, 30 days" where every new object is locked; may be empty
+    std::optional<bool> ends_noncurrent; // a lifecycle rule removes what was hidden, everywhere below the repository
+};
+
 struct StoreFeatures {
     // False where conditional create is not enforced by the store and only checked before writing (rules C6). What an
     // S3 server can do is found out by the first put_new(); before it, this says what the URL says.
@@ -102,6 +110,11 @@ class ObjectStore {
     // Whether remove() only hides an object, whose bytes stay (a versioned bucket); nullopt when the store does not
     // tell.
     [[nodiscard]] virtual std::optional<bool> keeps_versions(const CancelToken & /*cancel*/) { return false; }
+
+    // nullopt where there is no bucket. Answers that refuse to tell are no errors.
+    [[nodiscard]] virtual std::optional<BucketRules> bucket_rules(const CancelToken & /*cancel*/) {
+        return std::nullopt;
+    }
 
     // The store's clock now, milliseconds since 1970 UTC.
     virtual int64_t clock_ms(const CancelToken &cancel) = 0;

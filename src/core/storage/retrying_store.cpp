@@ -132,6 +132,10 @@ std::optional<bool> RetryingStore::keeps_versions(const CancelToken &cancel) {
     return repeat(cancel, [&](const Attempts &) { return inner_->keeps_versions(cancel); });
 }
 
+std::optional<BucketRules> RetryingStore::bucket_rules(const CancelToken &cancel) {
+    return repeat(cancel, [&](const Attempts &) { return inner_->bucket_rules(cancel); });
+}
+
 int64_t RetryingStore::clock_ms(const CancelToken &cancel) {
     return repeat(cancel, [&](const Attempts &) { return inner_->clock_ms(cancel); });
 }

@@ -33,6 +33,7 @@ class RetryingStore : public ObjectStore {
     ListPage list(const ListRequest &request, const CancelToken &cancel) override;
     std::vector<DeleteFailure> remove(const std::vector<std::string> &keys, const CancelToken &cancel) override;
     [[nodiscard]] std::optional<bool> keeps_versions(const CancelToken &cancel) override;
+    [[nodiscard]] std::optional<BucketRules> bucket_rules(const CancelToken &cancel) override;
     int64_t clock_ms(const CancelToken &cancel) override;
     [[nodiscard]] StoreFeatures features() const override { return inner_->features(); }
     [[nodiscard]] const std::string &display_name() const override { return inner_->display_name(); }

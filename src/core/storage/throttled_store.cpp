@@ -83,6 +83,10 @@ std::optional<bool> ThrottledStore::keeps_versions(const CancelToken &cancel) {
     return inner_->keeps_versions(cancel);
 }
 
+std::optional<BucketRules> ThrottledStore::bucket_rules(const CancelToken &cancel) {
+    return inner_->bucket_rules(cancel);
+}
+
 int64_t ThrottledStore::clock_ms(const CancelToken &cancel) {
     return inner_->clock_ms(cancel);
 }

@@ -34,6 +34,7 @@ class Checks {
         }
         add("absent", [this] { return absent(); });
         add("clock", [this] { return clock(); });
+        add_bucket_rules();
         return std::move(rows_);
     }
 
@@ -49,6 +50,48 @@ class Checks {
                              error.detail().empty() ? error.message() : error.message() + " (" + error.detail() + ")"});
             return false;
         }
+    }
+
+    void add_bucket_rules() {
+        std::optional<BucketRules> rules;
+        const bool answered = add("versioning", [&] {
+            rules = store_.bucket_rules(cancel_);
+            return rules ? versioning(*rules) : std::string();
+        });
+        if (answered && !rules)
+            rows_.pop_back();
+        if (!rules)
+            return;
+        add("object lock", [&] { return object_lock(*rules); });
+        add("lifecycle", [&] { return lifecycle(*rules); });
+    }
+
+    static std::string versioning(const BucketRules &rules) {
+        if (!rules.versioning)
+            return "The store does not tell whether the bucket keeps versions.";
+        return *rules.versioning ? "The bucket keeps versions: what expiry deletes is only hidden."
+                                 : "The bucket keeps no versions: what is deleted is gone.";
+    }
+
+    static std::string object_lock(const BucketRules &rules) {
+        if (!rules.object_lock)
+            return "The store does not tell whether objects can be locked.";
+        if (!*rules.object_lock)
+            return "Objects are not locked.";
+        return rules.default_lock.empty() ? "Objects can be locked; new ones are not."
+                                          : fmt::format("New objects are locked: {}.", rules.default_lock);
+    }
+
+    static std::string lifecycle(const BucketRules &rules) {
+        if (rules.ends_noncurrent.value_or(false))
+            return "A lifecycle rule removes noncurrent versions.";
+        if (!rules.versioning.value_or(false))
+            return "No rule for noncurrent versions is known to be needed.";
+        if (!rules.ends_noncurrent)
+            return "The store does not tell whether a lifecycle rule removes noncurrent versions; without one what "
+                   "expiry deletes stays for ever.";
+        throw Error(ErrorCode::kUnsupported, "no lifecycle rule removes noncurrent versions")
+            .detail("What expiry deletes stays in the bucket, hidden, for ever.");
     }
 
     std::string repository() {

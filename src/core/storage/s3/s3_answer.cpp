@@ -48,6 +48,16 @@ std::string decode_key(std::string_view text, bool encoded, const S3Context &con
     return *std::move(decoded);
 }
 
+// The prefix of the keys for which a rule holds; nullopt when it depends on more than that.
+std::optional<std::string_view> rule_prefix(const pugi::xml_node &rule) {
+    const pugi::xml_node filter = rule.child("Filter");
+    const pugi::xml_node terms = filter.child("And") ? filter.child("And") : filter;
+    for (const char *const narrower : {"Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan"})
+        if (terms.child(narrower))
+            return std::nullopt;
+    return terms.child("Prefix") ? terms.child_value("Prefix") : rule.child_value("Prefix");
+}
+
 struct Explanation {
     ErrorCode code;
     bool retryable;
@@ -245,6 +255,35 @@ bool read_versioning(const HttpResponse &response, const S3Context &context) {
     pugi::xml_document document;
     const pugi::xml_node root = parse(document, response, "VersioningConfiguration", context);
     return std::string_view(root.child_value("Status")) == "Enabled";
+}
+
+void read_object_lock(const HttpResponse &response, const S3Context &context, BucketRules &rules) {
+    if (!response.is_success()) {
+        if (read_failure(response).code == "ObjectLockConfigurationNotFoundError")
+            rules.object_lock = false;
+        return;
+    }
+    pugi::xml_document document;
+    const pugi::xml_node root = parse(document, response, "ObjectLockConfiguration", context);
+    rules.object_lock = std::string_view(root.child_value("ObjectLockEnabled")) == "Enabled";
+    const pugi::xml_node retention = root.child("Rule").child("DefaultRetention");
+    const std::string_view mode = retention.child_value("Mode");
+    for (const auto &[element, unit] : {std::pair{"Days", "days"}, std::pair{"Years", "years"}})
+        if (const std::string_view count = retention.child_value(element); !count.empty())
+            rules.default_lock = fmt::format("{}, {} {}", mode, count, unit);
+}
+
+std::optional<bool> read_noncurrent_end(const HttpResponse &response, std::string_view root, const S3Context &context) {
+    if (!response.is_success())
+        return read_failure(response).code == "NoSuchLifecycleConfiguration" ? std::optional(false) : std::nullopt;
+    pugi::xml_document document;
+    for (const pugi::xml_node rule : parse(document, response, "LifecycleConfiguration", context).children("Rule")) {
+        const auto prefix = rule_prefix(rule);
+        if (std::string_view(rule.child_value("Status")) == "Enabled" && prefix && root.starts_with(*prefix) &&
+            rule.child("NoncurrentVersionExpiration").child("NoncurrentDays"))
+            return true;
+    }
+    return false;
 }
 
 } // namespace pgvigil::s3

@@ -6,6 +6,7 @@
 #include "storage/http/http_client.h"
 #include "storage/object_store.h"
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,5 +56,11 @@ struct S3Listing {
 
 // Whether the bucket keeps what is deleted, of the answer to GetBucketVersioning.
 [[nodiscard]] bool read_versioning(const HttpResponse &response, const S3Context &context);
+// Of the answer to GetObjectLockConfiguration, refusals included: the part of the rules that it tells.
+void read_object_lock(const HttpResponse &response, const S3Context &context, BucketRules &rules);
+// Of the answer to GetBucketLifecycleConfiguration, refusals included: whether a rule that holds for every key below
+// `root` removes noncurrent versions; nullopt when the answer does not tell.
+[[nodiscard]] std::optional<bool> read_noncurrent_end(const HttpResponse &response, std::string_view root,
+                                                      const S3Context &context);
 
 } // namespace pgvigil::s3

@@ -311,18 +311,31 @@ std::vector<DeleteFailure> S3Store::remove(const std::vector<std::string> &keys,
     return failures;
 }
 
-std::optional<bool> S3Store::keeps_versions(const CancelToken &cancel) {
+HttpResponse S3Store::ask_bucket(const char *setting, const CancelToken &cancel) {
     const S3Call call{.method = "GET",
                       .bucket_key = "",
-                      .query = {{"versioning", ""}},
+                      .query = {{setting, ""}},
                       .headers = {},
                       .body = {},
-                      .what = fmt::format("ask whether \"{}\" keeps versions", name_),
+                      .what = fmt::format("ask for the {} of \"{}\"", setting, name_),
                       .accepted = {400, 403, kNotFound, 405, kNotImplemented}};
-    const HttpResponse response = client_.call(call, cancel);
+    return client_.call(call, cancel);
+}
+
+std::optional<bool> S3Store::keeps_versions(const CancelToken &cancel) {
+    const HttpResponse response = ask_bucket("versioning", cancel);
     if (!response.is_success())
         return std::nullopt;
-    return read_versioning(response, client_.context(call.what));
+    return read_versioning(response, client_.context(fmt::format("ask whether \"{}\" keeps versions", name_)));
+}
+
+std::optional<BucketRules> S3Store::bucket_rules(const CancelToken &cancel) {
+    const S3Context context = client_.context(fmt::format("ask for the rules of \"{}\"", name_));
+    BucketRules rules;
+    rules.versioning = keeps_versions(cancel);
+    read_object_lock(ask_bucket("object-lock", cancel), context, rules);
+    rules.ends_noncurrent = read_noncurrent_end(ask_bucket("lifecycle", cancel), root_, context);
+    return rules;
 }
 
 int64_t S3Store::clock_ms(const CancelToken &cancel) {

@@ -26,6 +26,7 @@ class S3Store : public ObjectStore {
     ListPage list(const ListRequest &request, const CancelToken &cancel) override;
     std::vector<DeleteFailure> remove(const std::vector<std::string> &keys, const CancelToken &cancel) override;
     [[nodiscard]] std::optional<bool> keeps_versions(const CancelToken &cancel) override;
+    [[nodiscard]] std::optional<BucketRules> bucket_rules(const CancelToken &cancel) override;
     int64_t clock_ms(const CancelToken &cancel) override;
     [[nodiscard]] StoreFeatures features() const override;
     [[nodiscard]] const std::string &display_name() const override { return name_; }
@@ -46,6 +47,8 @@ class S3Store : public ObjectStore {
     [[nodiscard]] HttpResponse put(const PutRequest &request, const std::string &what, bool conditional,
                                    const CancelToken &cancel);
 
+    // What the bucket says of one of its settings; what refuses to tell is an answer as well.
+    [[nodiscard]] HttpResponse ask_bucket(const char *setting, const CancelToken &cancel);
     [[nodiscard]] S3Listing list_bucket(const ListRequest &request, const std::string &after,
                                         const CancelToken &cancel);
     [[nodiscard]] std::vector<DeleteFailure> remove_batch(const std::vector<std::string> &bucket_keys,
