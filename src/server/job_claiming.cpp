@@ -4,6 +4,7 @@
 
 #include "server/boundary.h"
 #include "server/repositories.h"
+#include "server/schedule_settings.h"
 #include "server/server_facts.h"
 #include "server/waiting.h"
 
@@ -17,67 +18,49 @@ namespace {
 constexpr unsigned kEndTries = 20;
 constexpr int64_t kEndPauseMs = 15000;
 
-std::shared_ptr<Repository> first_repository(const Settings &settings, const ServerFacts &facts,
-                                             const CancelToken &cancel) {
-    auto repositories = open_for_reading(settings, facts, cancel);
-    if (repositories.empty())
-        throw Error(ErrorCode::kNotFound, "there is no repository yet");
-    return repositories.front();
+ClaimRepositories claim_repositories(const Settings &settings, const ServerFacts &facts, const CancelToken &cancel) {
+    return {open_for_reading(settings, facts, cancel), settings.repositories.size()};
 }
 
 } // namespace
 
-JobClaims &JobClaiming::claims() {
+JobClaimPlaces &JobClaiming::claims() {
     if (!claims_)
-        claims_ = std::make_unique<JobClaims>(read_identity(DataDir).identity.instance, server_facts().host);
+        claims_ = std::make_unique<JobClaimPlaces>(read_identity(DataDir).identity.instance, server_facts().host);
+    claims_->set_term(job_takeover_ms());
     return *claims_;
 }
 
 JobClaiming::Attempt JobClaiming::try_claim(JobKind kind, int64_t slot_s, const std::function<bool()> &stop) {
-    JobClaims &claims = this->claims();
+    JobClaimPlaces &claims = this->claims();
     const Settings settings = current_settings();
     const ServerFacts facts = server_facts();
     return in_background(
         [&](const CancelToken &cancel) {
-            const auto repository = first_repository(settings, facts, cancel);
-            const int64_t now = boot_time_ms();
-            Attempt attempt;
-            if (is_backup_job(kind)) {
-                // One backup at a time, of whichever kind.
-                const JobKind other = kind == JobKind::kFull ? JobKind::kIncremental : JobKind::kFull;
-                attempt.view = claims.look(*repository, other, slot_s, now, cancel);
-                if (attempt.view.standing == JobStanding::kOther)
-                    return attempt;
-            }
-            attempt.view = claims.look(*repository, kind, slot_s, now, cancel);
-            if (attempt.view.standing != JobStanding::kFree && attempt.view.standing != JobStanding::kOwn)
-                return attempt;
-            attempt.held = claims.claim(*repository, kind, slot_s, attempt.view, unix_time_ms(), cancel);
-            if (!attempt.held)
-                attempt.view = claims.look(*repository, kind, slot_s, now, cancel);
-            return attempt;
+            return claims.try_claim(claim_repositories(settings, facts, cancel), kind, slot_s, boot_time_ms(),
+                                    unix_time_ms(), cancel);
         },
         stop);
 }
 
 JobView JobClaiming::look(JobKind kind, int64_t slot_s, const std::function<bool()> &stop) {
-    JobClaims &claims = this->claims();
+    JobClaimPlaces &claims = this->claims();
     const Settings settings = current_settings();
     const ServerFacts facts = server_facts();
     return in_background(
         [&](const CancelToken &cancel) {
-            return claims.look(*first_repository(settings, facts, cancel), kind, slot_s, boot_time_ms(), cancel);
+            return claims.look(claim_repositories(settings, facts, cancel), kind, slot_s, boot_time_ms(), cancel);
         },
         stop);
 }
 
 bool JobClaiming::renew(JobKind kind, int64_t slot_s, const std::function<bool()> &stop) {
-    JobClaims &claims = this->claims();
+    JobClaimPlaces &claims = this->claims();
     const Settings settings = current_settings();
     const ServerFacts facts = server_facts();
     return in_background(
         [&](const CancelToken &cancel) {
-            return claims.renew(*first_repository(settings, facts, cancel), kind, slot_s, cancel);
+            return claims.renew(claim_repositories(settings, facts, cancel), kind, slot_s, cancel);
         },
         stop);
 }
@@ -89,7 +72,7 @@ void JobClaiming::end(JobKind kind, int64_t slot_s, const JobEntry &entry) {
 void JobClaiming::send_ends(const std::function<bool()> &stop) {
     while (!ends_.empty() && ends_.front().next_ms <= boot_time_ms()) {
         End &end = ends_.front();
-        JobClaims &claims = this->claims();
+        JobClaimPlaces &claims = this->claims();
         const Settings settings = current_settings();
         const ServerFacts facts = server_facts();
         ErrorReport report;
@@ -97,8 +80,8 @@ void JobClaiming::send_ends(const std::function<bool()> &stop) {
             [&] {
                 in_background(
                     [&](const CancelToken &cancel) {
-                        (void)claims.finish(*first_repository(settings, facts, cancel), end.kind, end.slot_s, end.entry,
-                                            cancel);
+                        (void)claims.finish(claim_repositories(settings, facts, cancel), end.kind, end.slot_s,
+                                            end.entry, cancel);
                     },
                     stop);
             },

@@ -1,10 +1,10 @@
-// This server's claims on slots of the schedule (repo/job_claims.h), in the first of its repositories that answers.
+// This server's claims on slots of the schedule (repo/job_claim_places.h).
 // Threading: the scheduler's main thread; the store is asked in threads of the core while that one waits.
 #pragma once
 
 #include "server/settings.h"
 
-#include "repo/job_claims.h"
+#include "repo/job_claim_places.h"
 
 #include <deque>
 #include <functional>
@@ -15,15 +15,13 @@ namespace pgvigil {
 
 class JobClaiming {
   public:
-    struct Attempt {
-        bool held = false;
-        JobView view; // when it is not: why
-    };
+    using Attempt = JobClaimPlaces::Attempt;
     // Throws what the stores throw.
     [[nodiscard]] Attempt try_claim(JobKind kind, int64_t slot_s, const std::function<bool()> &stop);
     // How the slot stands, for a node that leaves it to others.
     [[nodiscard]] JobView look(JobKind kind, int64_t slot_s, const std::function<bool()> &stop);
-    // A sign of life. False when another node has taken over; the store's errors are thrown.
+    // A sign of life, also of a claim made before the scheduler was restarted. False when another node has taken over;
+    // the stores' errors are thrown.
     [[nodiscard]] bool renew(JobKind kind, int64_t slot_s, const std::function<bool()> &stop);
     // Says how it ended, now or when the store answers again.
     void end(JobKind kind, int64_t slot_s, const JobEntry &entry);
@@ -38,9 +36,9 @@ class JobClaiming {
         unsigned tries = 0;
         int64_t next_ms = 0; // boot time
     };
-    JobClaims &claims();
+    JobClaimPlaces &claims();
 
-    std::unique_ptr<JobClaims> claims_;
+    std::unique_ptr<JobClaimPlaces> claims_;
     std::deque<End> ends_;
 };
 

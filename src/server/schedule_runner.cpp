@@ -26,6 +26,10 @@ int64_t look_pause(int64_t waited_ms) noexcept {
     return std::min(kShortestLookMs + waited_ms / 8, 2 * kLookAgainMs);
 }
 
+int64_t job_renewal_ms() noexcept {
+    return job_takeover_ms() / kJobRenewalsInTerm;
+}
+
 int64_t now_s() noexcept {
     return unix_time_ms() / 1000;
 }
@@ -83,7 +87,6 @@ void ScheduleRunner::start() {
         active.kind = open.kind;
         active.slot_s = open.slot_s;
         active.request = open.request;
-        active.held = false;
         (is_backup_job(open.kind) ? backup_ : job_) = active;
     }
 }
@@ -274,7 +277,7 @@ void ScheduleRunner::begin(const DueJob &job) {
     Active active;
     active.kind = job.kind;
     active.slot_s = job.slot_s;
-    active.next_renewal_ms = boot_time_ms() + kJobRenewalMs;
+    active.next_renewal_ms = boot_time_ms() + job_renewal_ms();
     if (is_backup_job(job.kind)) {
         BackupRequest request;
         request.kind = job.kind == JobKind::kFull ? WantedKind::kFull : WantedKind::kIncremental;
@@ -356,20 +359,17 @@ void ScheduleRunner::renew(std::optional<Active> &active) {
     const uint64_t request = active->request;
     const JobKind kind = active->kind;
     const int64_t slot = active->slot_s;
-    const bool held = active->held;
     bool still_own = true;
     ErrorReport report;
     const bool answered = cpp_attempt(
         [&] {
-            const auto stop = [this] { return tick(); };
-            still_own = held ? claiming_.renew(kind, slot, stop) : claiming_.try_claim(kind, slot, stop).held;
+            still_own = claiming_.renew(kind, slot, [this] { return tick(); });
         },
         report);
     // It may have ended meanwhile.
     if (!active || active->request != request)
         return;
-    active->next_renewal_ms = boot_time_ms() + (answered ? kJobRenewalMs : kLookAgainMs);
-    active->held = active->held || (answered && still_own);
+    active->next_renewal_ms = boot_time_ms() + (answered ? job_renewal_ms() : kLookAgainMs);
     if (!answered || still_own)
         return;
     active->lost = true;

@@ -31,7 +31,6 @@ class ScheduleRunner {
         int64_t slot_s = 0;
         uint64_t request = 0;
         std::optional<BackupTicket> ticket; // of a backup
-        bool held = true;                   // the claim; to be taken again after a restart of the scheduler
         bool lost = false;                  // another node has taken over
         int64_t next_renewal_ms = 0;        // boot time
     };

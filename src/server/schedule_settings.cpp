@@ -5,6 +5,7 @@
 #include "server/setting_check.h"
 
 #include "plan/cron.h"
+#include "repo/job_claims.h"
 
 namespace pgvigil {
 
@@ -13,6 +14,7 @@ namespace {
 char *expressions[kJobKinds] = {nullptr, nullptr, nullptr, nullptr};
 char *time_zone = nullptr;
 char *webhook_file = nullptr;
+int takeover_s = kJobTermMs / 1000;
 int backup_from = static_cast<int>(BackupFrom::kPrimary);
 
 const config_enum_entry kBackupFrom[] = {
@@ -65,6 +67,10 @@ void define_schedule() {
                              "primary, standby (the primary only when no standby has done so for ten minutes) or any.",
                              &backup_from, static_cast<int>(BackupFrom::kPrimary), kBackupFrom, PGC_SIGHUP, 0, nullptr,
                              nullptr, nullptr);
+    DefineCustomIntVariable("pgvigil.job_takeover_timeout",
+                            "How long a server that shows no sign of life keeps a scheduled job it has begun.",
+                            "Then another server of the cluster takes it over.", &takeover_s, takeover_s, 4, 86400,
+                            PGC_SIGHUP, GUC_UNIT_S, nullptr, nullptr, nullptr);
     define("pgvigil.webhook_url_file", "File with a URL that is told how each job ended.",
            "The first line is the URL, a secret: only the server's user may read the file. Empty tells nobody.",
            &webhook_file, "", GUC_SUPERUSER_ONLY, check_webhook_file);
@@ -90,6 +96,10 @@ TimeZone load_schedule_zone(const std::string &name) {
         own = std::string(share) + "/timezone";
     }
     return TimeZone::load(name, {"/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", own});
+}
+
+int64_t job_takeover_ms() noexcept {
+    return int64_t{takeover_s} * 1000;
 }
 
 const char *webhook_url_file() noexcept {

@@ -24,5 +24,7 @@ void define_schedule();
 // The zone of that name; looks at the server's own zone files as well. Throws kInvalidArgument.
 [[nodiscard]] TimeZone load_schedule_zone(const std::string &name);
 [[nodiscard]] const char *webhook_url_file() noexcept;
+// How long a node that shows no sign of life keeps a run, milliseconds.
+[[nodiscard]] int64_t job_takeover_ms() noexcept;
 
 } // namespace pgvigil

@@ -111,8 +111,12 @@ JobEntry read_entry(const Repository &repository, const std::string &key, uint32
 JobClaims::JobClaims(Uuid instance, std::string host, int64_t term_ms)
     : instance_(instance), host_(std::move(host)), term_ms_(term_ms) {}
 
-bool JobClaims::is_alive(const std::string &prefix, const JobEntry &entry, int64_t now_ms) {
-    Sight &sight = seen_[prefix];
+JobClaims::Slot JobClaims::slot_of(const Repository &repository, JobKind kind, const std::string &slot) {
+    return {repository.id(), repository.layout().job_entry(job_name(kind), slot, 0)};
+}
+
+bool JobClaims::is_alive(const Slot &slot, const JobEntry &entry, int64_t now_ms) {
+    Sight &sight = seen_[slot];
     if (sight.number != entry.number)
         sight = {entry.number, now_ms};
     return now_ms - sight.since_ms < term_ms_;
@@ -140,7 +144,7 @@ JobView JobClaims::look(const Repository &repository, JobKind kind, int64_t slot
         else if (view.entry.state == JobEntryState::kRunning && view.entry.instance == instance_)
             view.standing = JobStanding::kOwn;
         else if (view.entry.state == JobEntryState::kRunning &&
-                 is_alive(layout.job_entry(name, slot, 0), view.entry, now_ms))
+                 is_alive(slot_of(repository, kind, slot), view.entry, now_ms))
             view.standing = JobStanding::kOther;
         if (view.standing != JobStanding::kFree)
             return view;
@@ -155,7 +159,7 @@ JobView JobClaims::look(const Repository &repository, JobKind kind, int64_t slot
     const bool is_later = other->first > slot;
     const bool ended = entry.state == JobEntryState::kSucceeded || entry.state == JobEntryState::kGivenUp;
     const bool runs = entry.state == JobEntryState::kRunning && entry.instance != instance_ &&
-                      is_alive(layout.job_entry(name, other->first, 0), entry, now_ms);
+                      is_alive(slot_of(repository, kind, other->first), entry, now_ms);
     if (is_later && ended)
         return {JobStanding::kDone, entry, false, view.store_ms};
     if (runs)
@@ -180,13 +184,12 @@ bool JobClaims::create(const Repository &repository, JobKind kind, int64_t slot_
 
 bool JobClaims::claim(const Repository &repository, JobKind kind, int64_t slot_s, const JobView &view,
                       int64_t started_ms, const CancelToken &cancel) {
-    const std::string slot = repository.layout().job_entry(job_name(kind), compact_time(slot_s * 1000), 0);
     JobEntry entry;
     entry.number = view.entry.number + 1;
     entry.started_ms = started_ms;
     if (!create(repository, kind, slot_s, entry, cancel))
         return false;
-    held_[slot] = {entry.number, started_ms};
+    held_[slot_of(repository, kind, compact_time(slot_s * 1000))] = {entry.number, started_ms};
     return true;
 }
 
@@ -196,7 +199,7 @@ bool JobClaims::renew(const Repository &repository, JobKind kind, int64_t slot_s
 
 bool JobClaims::finish(const Repository &repository, JobKind kind, int64_t slot_s, const JobEntry &end,
                        const CancelToken &cancel) {
-    const std::string slot = repository.layout().job_entry(job_name(kind), compact_time(slot_s * 1000), 0);
+    const Slot slot = slot_of(repository, kind, compact_time(slot_s * 1000));
     auto held = held_.find(slot);
     if (held == held_.end()) {
         // The process that claimed it was another one of this instance's.

@@ -19,12 +19,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace pgvigil {
 
-inline constexpr int64_t kJobRenewalMs = 60000;
 inline constexpr int64_t kJobTermMs = 240000;
+// Signs of life come so much more often than a term ends.
+inline constexpr int64_t kJobRenewalsInTerm = 4;
 // How far a slot may lie ahead of the store's clock.
 inline constexpr int64_t kJobClockLimitMs = 300000;
 
@@ -78,6 +80,7 @@ class JobClaims {
     [[nodiscard]] bool finish(const Repository &repository, JobKind kind, int64_t slot_s, const JobEntry &end,
                               const CancelToken &cancel);
 
+    void set_term(int64_t term_ms) noexcept { term_ms_ = term_ms; }
     [[nodiscard]] const Uuid &instance() const noexcept { return instance_; }
 
   private:
@@ -89,15 +92,17 @@ class JobClaims {
         uint32_t number = 0;
         int64_t started_ms = 0;
     };
-    [[nodiscard]] bool is_alive(const std::string &prefix, const JobEntry &entry, int64_t now_ms);
+    using Slot = std::pair<Uuid, std::string>; // of which repository, and the slot's key there
+    [[nodiscard]] static Slot slot_of(const Repository &repository, JobKind kind, const std::string &slot);
+    [[nodiscard]] bool is_alive(const Slot &slot, const JobEntry &entry, int64_t now_ms);
     [[nodiscard]] bool create(const Repository &repository, JobKind kind, int64_t slot_s, JobEntry entry,
                               const CancelToken &cancel);
 
     const Uuid instance_;
     const std::string host_;
-    const int64_t term_ms_;
-    std::map<std::string, Sight> seen_; // by the slot's key
-    std::map<std::string, Held> held_;
+    int64_t term_ms_;
+    std::map<Slot, Sight> seen_;
+    std::map<Slot, Held> held_;
 };
 
 // The entries that nobody needs any more, for expiry: those stored before `oldest_ms` of slots other than the newest of
