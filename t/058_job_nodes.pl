@@ -61,13 +61,28 @@ is(commits(), $before + 1, 'one backup for the slot');
 my %slots = map { m{/jobs/full/([^~]+)~} ? ($1 => 1) : () } $repository->objects;
 is(scalar(keys %slots), 1, 'one slot was claimed');
 
-# A standby is preferred.
-set_and_reload($primary, 'pgvigil.backup_from' => 'standby');
-$standby->append_conf('postgresql.conf', "pgvigil.backup_from = standby\n");
+# A standby is preferred. While it shows that it lives nobody takes its job away; when it dies in the middle of it, the
+# primary follows.
+sub running { return $_[0]->safe_psql('postgres', q(SELECT running FROM pgv_jobs WHERE job = 'full')); }
+set_and_reload($primary, 'pgvigil.backup_from' => 'standby', 'pgvigil.job_takeover_timeout' => '4s');
+$standby->append_conf('postgresql.conf', "pgvigil.backup_from = standby\npgvigil.job_takeover_timeout = 4s\npgvigil.max_rate = 64kB\n");
+$before = commits();
 both_miss();
-my ($second, $seen) = wait_for_both(qq(outcome = 'succeeded' AND backup_id <> '$id'));
-is($primary->safe_psql('postgres', qq(SELECT from_standby FROM pgv_backups WHERE backup_id = '$second')), 't', 'the standby took it');
-is($seen, $second, 'and the primary knows');
+wait_for(sub { running($standby) eq 't' }, 'the standby to begin');
+wait_for(sub { $primary->safe_psql('postgres', q(SELECT note FROM pgv_jobs WHERE job = 'full')) =~ /^runs on / }, 'the primary to leave it alone');
+set_and_reload($primary, 'pgvigil.backup_from' => 'any');
+wait_for(sub { $repository->matching(qr{/jobs/full/}) >= 7 }, 'signs of life for more than a term');
+is(running($primary) . running($standby), 'ft', 'the standby runs it, and keeps it');
+$standby->stop('immediate');
+my $second = wait_for_run($primary, qq(trigger = 'schedule' AND outcome = 'succeeded' AND backup_id <> '$id'));
+is($primary->safe_psql('postgres', qq(SELECT from_standby FROM pgv_backups WHERE backup_id = '$second')), 'f', 'the primary has taken it over');
+%slots = map { m{/jobs/full/([^~]+)~} ? ($1 => 1) : () } $repository->objects;
+is(scalar(keys %slots), 1, 'the same slot');
+$standby->append_conf('postgresql.conf', "pgvigil.max_rate = 0\n");
+$standby->start;
+wait_for_run($standby, qq(trigger = 'schedule' AND backup_id = '$second'));
+is(history($standby, q(outcome = 'interrupted')), 'full|schedule|interrupted', 'the standby knows what it began and who has ended it');
+is(commits(), $before + 1, 'one backup for the slot');
 
 # A copy of the cluster has the same schedule and missed the same slot.
 my $copy = restored_node('nodes_copy', $repository);
