@@ -1,5 +1,5 @@
-# Scheduled backups: a run that was missed is made up once, a full one serves for an incremental one, every backup
-# stands in the history, and a reload changes the schedule.
+# Scheduled jobs: a run that was missed is made up once, a full one serves for an incremental one, every backup
+# stands in the history, a reload changes the schedule, and a scheduled expiry deletes what it may without a word.
 use strict;
 use warnings;
 use PgVigil;
@@ -50,6 +50,27 @@ $node->append_conf('postgresql.auto.conf', "pgvigil.full_schedule = '0 25 * * *'
 $node->reload;
 wait_for(sub { log_since($node, 0) =~ /invalid value for parameter "pgvigil.full_schedule".*\n.*Field 2 \(hour\): 25 is not between 0 and 23/ }, 'the log to say what is wrong');
 is($node->safe_psql('postgres', q(SELECT schedule FROM pgv_jobs WHERE job = 'full')), '5 2 * * *', 'a schedule that makes no sense changes nothing');
+
+# Expiry by schedule: nobody is there to confirm that over half of the backups go.
+sub expire_with
+{
+    my (%settings) = @_;
+    set_and_reload($node, 'pgvigil.retention_window' => '0', %settings);
+    schedule_known($node, 'expire', '0 3 * * *');
+    $node->stop;
+    miss_slots($node, $repository, 'expire');
+    $node->start;
+    wait_for_run($node, q(job = 'expire' AND started_at >= pg_postmaster_start_time()));
+    return $node->safe_psql('postgres', q(SELECT trigger || '|' || outcome || '|' || (bytes > 0) || '|' || (scheduled_for IS NOT NULL) || '|' || coalesce(message, '') FROM pgv_job_history WHERE job = 'expire' ORDER BY ended_at DESC LIMIT 1));
+}
+sub stored { return join ' ', sort map { m{/commits/(.*)\.json$} } $repository->objects; }
+is(stored(), "$first $id $manual", 'three backups');
+like(expire_with('pgvigil.retention_fulls' => '1'), qr/^schedule\|failed\|false\|true\|.*would delete 2 of the 3 backups/, 'a scheduled expiry of over half of the backups refuses');
+is(stored(), "$first $id $manual", 'and has deleted nothing');
+like(expire_with('pgvigil.retention_fulls' => '2'), qr/^schedule\|succeeded\|true\|true\|[1-9]\d* objects were deleted/, 'a scheduled expiry of less');
+is(stored(), "$id $manual", 'deletes what is not kept');
+is(scalar($repository->matching(qr{/(?:data|files|attempts)/\Q$first\E})), 0, 'and leaves nothing of it');
+wait_for(sub { $node->safe_psql('postgres', q(SELECT string_agg(DISTINCT backup_id, ' ' ORDER BY backup_id) FROM pgv_backups)) eq "$id $manual" }, 'the views to know');
 
 # The file belongs to this server alone.
 is(scalar(grep { m{pgvigil\.jobs} } map { $_ } qx(ls @{[$node->data_dir]})), 1, 'the history stands in a file');

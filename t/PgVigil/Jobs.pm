@@ -8,7 +8,7 @@ use JSON::PP;
 use PostgreSQL::Test::Utils;
 use POSIX ();
 
-our @EXPORT = qw(miss_slots history wait_for_run schedule_known listen_for_webhook);
+our @EXPORT = qw(miss_slots set_handled history wait_for_run schedule_known listen_for_webhook);
 
 # miss_slots(NODE, REPOSITORY, JOB, …): makes the stopped NODE believe that it has been down for 40 days, and the repository
 # that nobody has run anything, as far as these jobs are concerned.
@@ -16,6 +16,14 @@ sub miss_slots
 {
     my ($node, $repository, @jobs) = @_;
     unlink map { $repository->directory . "/$_" } $repository->matching(qr{/jobs/});
+    set_handled($node, @jobs);
+    return;
+}
+
+# set_handled(NODE, JOB, …): makes NODE, whose scheduler is away, believe that it has done none of these jobs for 40 days.
+sub set_handled
+{
+    my ($node, @jobs) = @_;
     my $file = $node->data_dir . '/pgvigil.jobs';
     my $content = decode_json(slurp_file($file));
     my $then = POSIX::strftime('%Y-%m-%dT%H:%M:%S.000Z', gmtime(time() - 40 * 86400));
