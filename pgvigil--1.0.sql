@@ -322,7 +322,7 @@ COMMENT ON VIEW pgv_repositories IS 'the repositories that pgvigil.repository na
 CREATE VIEW pgv_jobs AS SELECT * FROM pgv_read_jobs();
 COMMENT ON VIEW pgv_jobs IS 'the jobs that run by schedule: when next, how it went last';
 CREATE VIEW pgv_job_history AS SELECT * FROM pgv_read_job_history();
-COMMENT ON VIEW pgv_job_history IS 'the newest runs of every job, whoever asked for them';
+COMMENT ON VIEW pgv_job_history IS 'the newest runs of every job, by schedule and by SQL';
 CREATE VIEW pgv_backups AS SELECT * FROM pgv_read_backups();
 COMMENT ON VIEW pgv_backups IS 'the backups of this cluster, as the catalog was last read';
 CREATE VIEW pgv_chains AS SELECT * FROM pgv_read_chains();

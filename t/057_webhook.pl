@@ -49,13 +49,21 @@ is($body->{outcome}, 'failed', 'the failure');
 like($body->{error}, qr/Permission denied/, 'and why');
 like($body->{text}, qr/full backup failed.*: could not/, 'in words');
 
+# Whoever asked for it; a dry run is no job.
+$node->safe_psql('postgres', 'SELECT FROM pgv_expire()');
+$node->safe_psql('postgres', 'SELECT FROM pgv_expire(dry_run => false)');
+wait_for(sub { $hook->bodies == 3 }, 'the webhook to hear of an expiry by hand');
+$body = ($hook->bodies)[2];
+is("$body->{job} $body->{trigger} $body->{outcome}", 'expire manual succeeded', 'an expiry by hand');
+is(history($node, q(job = 'expire')), 'expire|manual|succeeded', 'which stands in the history');
+
 # Nobody listens any more: backups go on.
 my $port = $hook->url =~ /:(\d+)/ ? $1 : die;
 $hook->stop;
 my $position = log_position($node);
 backup_now($node) for 1 .. 2;
 wait_for(sub { $node->safe_psql('postgres', 'SELECT DISTINCT webhook_error FROM pgv_jobs') =~ /could not connect/ }, 'the failure to be shown', 60);
-is(history($node, q(outcome = 'succeeded')), join("\n", ('full|manual|succeeded') x 3), 'backups succeed whoever listens');
+is(history($node, q(job = 'full' AND outcome = 'succeeded')), join("\n", ('full|manual|succeeded') x 3), 'backups succeed whoever listens');
 is($node->safe_psql('postgres', q(SELECT ok FROM pgv_check() WHERE "check" = 'pgvigil.webhook_url_file')), 'f', 'pgv_check() says so');
 is(scalar(() = log_since($node, $position) =~ /could not tell the webhook/g), 1, 'logged once');
 

@@ -77,6 +77,8 @@ bool verify_repositories(const VerifyArguments &arguments, const VerifyOptions &
             line.show(fmt::format("backup {} of {}, {} read", i + 1, ids.size(), pretty_bytes(progress.bytes)));
             const VerifyVerdict verdict = verify_backup(repository, ids[i], options, progress, log, cancel);
             line.clear();
+            if (verdict.expired)
+                continue;
             good = good && verdict.problems.empty();
             out["backups"].push_back(to_json(verdict));
             if (!arguments.common.json)

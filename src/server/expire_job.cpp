@@ -68,6 +68,10 @@ uint64_t ExpireResult::deleted_bytes() const {
     return sum;
 }
 
+std::string ExpireResult::summary() const {
+    return std::to_string(deleted_objects()) + " objects were deleted";
+}
+
 ExpireResult run_expire_job(const ExpireOrder &order, const std::function<bool()> &stop) {
     const Settings settings = current_settings();
     const Claim claim = claim_for_expiry(settings, stop);

@@ -26,6 +26,7 @@ struct ExpireResult {
     // Of all repositories together.
     [[nodiscard]] uint64_t deleted_objects() const;
     [[nodiscard]] uint64_t deleted_bytes() const;
+    [[nodiscard]] std::string summary() const;
 };
 
 // `stop` is asked after every wake-up: when it returns true the run ends with kCancelled. Throws kNotWriter where this

@@ -24,6 +24,13 @@ ClaimRepositories claim_repositories(const Settings &settings, const ServerFacts
 
 } // namespace
 
+Error clock_error(int64_t slot_s, const JobView &view) {
+    return Error(ErrorCode::kRefused, "the schedule is ahead of the store's clock")
+        .detail("It wants the run of " + iso_time_ms(slot_s * 1000) + ", but the store's clock says " +
+                iso_time_ms(view.store_ms) + ", and this host's " + iso_time_ms(unix_time_ms()) + ".")
+        .hint("Set the clock that is wrong: until then this server claims no run.");
+}
+
 JobClaimPlaces &JobClaiming::claims() {
     if (!claims_)
         claims_ = std::make_unique<JobClaimPlaces>(read_identity(DataDir).identity.instance, server_facts().host);

@@ -4,6 +4,7 @@
 
 #include "server/settings.h"
 
+#include "base/error.h"
 #include "repo/job_claim_places.h"
 
 #include <deque>
@@ -41,5 +42,8 @@ class JobClaiming {
     std::unique_ptr<JobClaimPlaces> claims_;
     std::deque<End> ends_;
 };
+
+// The error for a slot that lies ahead of the store's clock.
+[[nodiscard]] Error clock_error(int64_t slot_s, const JobView &view);
 
 } // namespace pgvigil

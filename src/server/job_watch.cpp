@@ -47,13 +47,11 @@ struct JobWatch::View {
 };
 
 std::vector<JobWatch::View> JobWatch::views() const {
-    std::vector<View> views(kBackupSlots + 1);
+    std::vector<View> views(kBackupSlots + kJobSlots);
     uint64_t recorded_backup = 0;
-    uint64_t recorded_job = 0;
     View *const list = views.data();
     with_lock(LW_SHARED, [&, list](SharedState &shared) noexcept {
         recorded_backup = shared.scheduler.recorded_backup;
-        recorded_job = shared.scheduler.recorded_job;
         for (unsigned i = 0; i < kBackupSlots; ++i) {
             const BackupSlot &slot = shared.slots[i];
             View &view = list[i];
@@ -70,24 +68,27 @@ std::vector<JobWatch::View> JobWatch::views() const {
             set_text(view.id, slot.id);
             view.error = slot.error;
         }
-        const JobSlot &slot = shared.job;
-        View &view = list[kBackupSlots];
-        view.is_backup = false;
-        view.state = slot.state;
-        view.kind = slot.kind;
-        view.trigger = JobTrigger::kSchedule;
-        view.request = slot.request;
-        view.cancelled = slot.cancel.load();
-        view.in_vain = slot.in_vain;
-        view.requested_at = slot.requested_at;
-        view.started_at = slot.started_at;
-        view.ended_at = slot.ended_at;
-        view.bytes = slot.bytes;
-        set_text(view.message, slot.message);
-        view.error = slot.error;
+        for (unsigned i = 0; i < kJobSlots; ++i) {
+            const JobSlot &slot = shared.jobs[i];
+            View &view = list[kBackupSlots + i];
+            view.is_backup = false;
+            view.state = slot.recorded ? BackupState::kFree : slot.state;
+            view.kind = slot.kind;
+            view.trigger = slot.trigger;
+            view.request = slot.request;
+            view.cancelled = slot.cancel.load();
+            view.in_vain = slot.in_vain;
+            view.requested_at = slot.requested_at;
+            view.started_at = slot.started_at;
+            view.ended_at = slot.ended_at;
+            view.bytes = slot.bytes;
+            set_text(view.id, slot.id);
+            set_text(view.message, slot.message);
+            view.error = slot.error;
+        }
     });
     std::erase_if(views, [&](const View &view) {
-        return view.state == BackupState::kFree || view.request <= (view.is_backup ? recorded_backup : recorded_job);
+        return view.state == BackupState::kFree || (view.is_backup && view.request <= recorded_backup);
     });
     std::sort(views.begin(), views.end(), [](const View &a, const View &b) { return a.requested_at < b.requested_at; });
     return views;
@@ -168,11 +169,14 @@ void JobWatch::end(const View &view, EndedJob &ended) {
 std::vector<EndedJob> JobWatch::look() {
     std::vector<EndedJob> all;
     uint64_t backups = 0;
-    uint64_t jobs = 0;
+    std::vector<uint64_t> jobs;
     for (const View &view : views()) {
         if (!is_live(view.state)) {
             end(view, all.emplace_back());
-            (view.is_backup ? backups : jobs) = view.request;
+            if (view.is_backup)
+                backups = view.request;
+            else
+                jobs.push_back(view.request);
             continue;
         }
         const auto &open = log_.open_jobs();
@@ -189,10 +193,12 @@ std::vector<EndedJob> JobWatch::look() {
         changed_ = true;
     }
     save();
-    if (backups != 0 || jobs != 0)
+    const std::vector<uint64_t> *const ended = &jobs;
+    if (backups != 0 || !jobs.empty())
         with_lock(LW_EXCLUSIVE, [=](SharedState &shared) noexcept {
             shared.scheduler.recorded_backup = std::max(shared.scheduler.recorded_backup, backups);
-            shared.scheduler.recorded_job = std::max(shared.scheduler.recorded_job, jobs);
+            for (JobSlot &slot : shared.jobs)
+                slot.recorded = slot.recorded || std::find(ended->begin(), ended->end(), slot.request) != ended->end();
         });
     return all;
 }

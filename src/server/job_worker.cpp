@@ -18,7 +18,13 @@ namespace pgvigil {
 
 namespace {
 
-BackgroundWorkerHandle *handle = nullptr;
+BackgroundWorkerHandle *handles[kJobWorkers] = {nullptr, nullptr};
+constexpr JobKind kWorkerKinds[kJobWorkers] = {JobKind::kExpire, JobKind::kVerify};
+JobKind own_kind = JobKind::kVerify; // of this worker
+
+BackgroundWorkerHandle *&handle_of(JobKind kind) noexcept {
+    return handles[kind == JobKind::kExpire ? 0 : 1];
+}
 
 bool is_live(const JobSlot &slot) noexcept {
     return slot.state == BackupState::kRequested || slot.state == BackupState::kRunning;
@@ -38,7 +44,7 @@ void handle_terminate(SIGNAL_ARGS) {
 
 void finish_slot(const ErrorReport *error, const char *message, uint64_t bytes, bool in_vain) {
     with_lock(LW_EXCLUSIVE, [=](SharedState &shared) noexcept {
-        JobSlot &slot = shared.job;
+        JobSlot &slot = shared.worker_job(own_kind);
         slot.state = error == nullptr ? BackupState::kDone : BackupState::kFailed;
         slot.ended_at = GetCurrentTimestamp();
         slot.bytes = bytes;
@@ -57,13 +63,14 @@ void release_slot(int /*code*/, Datum /*argument*/) {
     SharedState *const shared = shared_state();
     LWLockReleaseAll();
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    if (is_live(shared->job)) {
-        shared->job.state = BackupState::kFailed;
-        shared->job.ended_at = GetCurrentTimestamp();
+    JobSlot &slot = shared->worker_job(own_kind);
+    if (is_live(slot)) {
+        slot.state = BackupState::kFailed;
+        slot.ended_at = GetCurrentTimestamp();
         describe_error(Error(ErrorCode::kCancelled, "the job's worker was ended").hint("The server log says why."),
-                       shared->job.error);
+                       slot.error);
     }
-    shared->job.worker_pid = 0;
+    slot.worker_pid = 0;
     LWLockRelease(shared->lock);
 }
 
@@ -74,7 +81,7 @@ JobResult expire(const std::function<bool()> &stop) {
     try {
         const ExpireResult done = run_expire_job(order, stop);
         result.bytes = done.deleted_bytes();
-        result.message = std::to_string(done.deleted_objects()) + " objects were deleted";
+        result.message = done.summary();
     } catch (const Error &error) {
         // It waits for an operator's word: to ask again in a minute would help nobody.
         if (error.code() != ErrorCode::kRefused)
@@ -84,14 +91,15 @@ JobResult expire(const std::function<bool()> &stop) {
     return result;
 }
 
-JobResult run_job(JobKind kind) {
+JobResult run_job() {
     with_lock(LW_EXCLUSIVE, [](SharedState &shared) noexcept {
-        shared.job.state = BackupState::kRunning;
-        shared.job.started_at = GetCurrentTimestamp();
-        shared.job.worker_pid = MyProcPid;
+        JobSlot &slot = shared.worker_job(own_kind);
+        slot.state = BackupState::kRunning;
+        slot.started_at = GetCurrentTimestamp();
+        slot.worker_pid = MyProcPid;
     });
-    const auto stop = [] { return ShutdownRequestPending != 0 || shared_state()->job.cancel.load(); };
-    return kind == JobKind::kExpire ? expire(stop) : run_verify_job(current_settings(), server_facts(), stop);
+    const auto stop = [] { return ShutdownRequestPending != 0 || shared_state()->worker_job(own_kind).cancel.load(); };
+    return own_kind == JobKind::kExpire ? expire(stop) : run_verify_job(current_settings(), server_facts(), stop);
 }
 
 // A cancel arrives as PostgreSQL's own "canceling statement" or as the core's: both mean the same here.
@@ -105,13 +113,11 @@ void reword(ErrorReport &report) {
 
 void serve() {
     before_shmem_exit(release_slot, 0);
-    JobKind kind = JobKind::kVerify;
     JobResult result;
     ErrorReport report;
     const bool complete = cpp_attempt(
         [&] {
-            with_lock(LW_SHARED, [&](SharedState &shared) noexcept { kind = shared.job.kind; });
-            result = run_job(kind);
+            result = run_job();
             process_log().flush();
         },
         report);
@@ -130,7 +136,7 @@ void serve() {
             second))
         warn(second, "could not report a job's end");
     if (failed)
-        warn(report, kind == JobKind::kVerify ? "pgvigil verification failed" : "pgvigil expiry failed");
+        warn(report, own_kind == JobKind::kVerify ? "pgvigil verification failed" : "pgvigil expiry failed");
 }
 
 } // namespace
@@ -139,17 +145,21 @@ std::optional<uint64_t> start_job_worker(JobKind kind) {
     (void)require_shared_state();
     uint64_t number = 0;
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
-        if (is_live(shared.job))
+        JobSlot &place = shared.worker_job(kind);
+        // One whose end was not seen yet is needed for the history.
+        if (is_live(place) || (place.state != BackupState::kFree && !place.recorded))
             return;
-        auto *slot = new (&shared.job) JobSlot{};
+        auto *slot = new (&place) JobSlot{};
         slot->state = BackupState::kRequested;
         slot->kind = kind;
+        slot->trigger = JobTrigger::kSchedule;
         slot->request = number = shared.next_request++;
         slot->requested_at = GetCurrentTimestamp();
     });
     if (number == 0)
         return std::nullopt;
     bool started = false;
+    BackgroundWorkerHandle *&handle = handle_of(kind);
     pg_section([&]() noexcept {
         BackgroundWorker worker;
         memset(&worker, 0, sizeof worker);
@@ -160,6 +170,7 @@ std::optional<uint64_t> start_job_worker(JobKind kind) {
         worker.bgw_restart_time = BGW_NEVER_RESTART;
         strlcpy(worker.bgw_library_name, "pgvigil", sizeof worker.bgw_library_name);
         strlcpy(worker.bgw_function_name, "pgv_job_worker_main", BGW_MAXLEN);
+        worker.bgw_main_arg = Int32GetDatum(static_cast<int32>(kind));
         worker.bgw_notify_pid = MyProcPid;
         const MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
         if (handle != nullptr)
@@ -173,32 +184,37 @@ std::optional<uint64_t> start_job_worker(JobKind kind) {
                                 .detail("All slots for background workers are taken.")
                                 .hint("Raise max_worker_processes.");
         // Nothing has begun that the history should show.
-        with_lock(LW_EXCLUSIVE, [](SharedState &shared) noexcept { shared.job.state = BackupState::kFree; });
+        with_lock(LW_EXCLUSIVE,
+                  [=](SharedState &shared) noexcept { shared.worker_job(kind).state = BackupState::kFree; });
         throw Error(error);
     }
     return number;
 }
 
-void check_job_worker() {
-    if (handle == nullptr)
-        return;
-    pid_t pid = 0;
-    BgwHandleStatus status = BGWH_NOT_YET_STARTED;
-    pg_section([&]() noexcept { status = GetBackgroundWorkerPid(handle, &pid); });
-    if (status != BGWH_STOPPED && status != BGWH_POSTMASTER_DIED)
-        return;
-    ErrorReport report;
-    describe_error(
-        Error(ErrorCode::kInternal, "the job's worker ended without a result").hint("The server log says why."),
-        report);
-    const ErrorReport *const source = &report;
-    with_lock(LW_EXCLUSIVE, [=](SharedState &shared) noexcept {
-        if (!is_live(shared.job))
-            return;
-        shared.job.state = BackupState::kFailed;
-        shared.job.ended_at = GetCurrentTimestamp();
-        shared.job.error = *source;
-    });
+void check_job_workers() {
+    for (const JobKind kind : kWorkerKinds) {
+        BackgroundWorkerHandle *const handle = handle_of(kind);
+        if (handle == nullptr)
+            continue;
+        pid_t pid = 0;
+        BgwHandleStatus status = BGWH_NOT_YET_STARTED;
+        pg_section([&]() noexcept { status = GetBackgroundWorkerPid(handle, &pid); });
+        if (status != BGWH_STOPPED && status != BGWH_POSTMASTER_DIED)
+            continue;
+        ErrorReport report;
+        describe_error(
+            Error(ErrorCode::kInternal, "the job's worker ended without a result").hint("The server log says why."),
+            report);
+        const ErrorReport *const source = &report;
+        with_lock(LW_EXCLUSIVE, [=](SharedState &shared) noexcept {
+            JobSlot &slot = shared.worker_job(kind);
+            if (!is_live(slot))
+                return;
+            slot.state = BackupState::kFailed;
+            slot.ended_at = GetCurrentTimestamp();
+            slot.error = *source;
+        });
+    }
 }
 
 void cancel_job(uint64_t request) noexcept {
@@ -206,17 +222,21 @@ void cancel_job(uint64_t request) noexcept {
     if (shared == nullptr)
         return;
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    if (is_live(shared->job) && shared->job.request == request) {
-        shared->job.cancel.store(true);
-        if (shared->job.worker_pid != 0)
-            ::kill(shared->job.worker_pid, SIGINT);
+    for (const JobKind kind : kWorkerKinds) {
+        JobSlot &slot = shared->worker_job(kind);
+        if (!is_live(slot) || slot.request != request)
+            continue;
+        slot.cancel.store(true);
+        if (slot.worker_pid != 0)
+            ::kill(slot.worker_pid, SIGINT);
     }
     LWLockRelease(shared->lock);
 }
 
 } // namespace pgvigil
 
-void pgv_job_worker_main(Datum /*argument*/) {
+void pgv_job_worker_main(Datum argument) {
+    pgvigil::own_kind = static_cast<pgvigil::JobKind>(DatumGetInt32(argument));
     pqsignal(SIGTERM, pgvigil::handle_terminate);
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     BackgroundWorkerUnblockSignals();

@@ -1,5 +1,5 @@
 // The process that runs one expiry or verification: the core does the work in threads, the outcome goes to the job slot
-// of shared memory. One at a time, beside a backup. Cancelled by SIGINT or SIGTERM within a second.
+// of shared memory. One of each, beside a backup. Cancelled by SIGINT or SIGTERM within a second.
 // Threading: the main threads of the scheduler and of the worker.
 #pragma once
 
@@ -12,10 +12,11 @@
 
 namespace pgvigil {
 
-// Takes the slot and starts the worker; nullopt while another job runs. Throws kBusy when no worker can be started.
+// Takes the slot and starts the worker; nullopt while another job of that kind runs. Throws kBusy when no worker can be
+// started.
 [[nodiscard]] std::optional<uint64_t> start_job_worker(JobKind kind);
-// Notices a worker that died or never started.
-void check_job_worker();
+// Notices workers that died or never started.
+void check_job_workers();
 // Ends the job of this request.
 void cancel_job(uint64_t request) noexcept;
 

@@ -59,13 +59,6 @@ bool backup_is_running() {
     return running;
 }
 
-Error clock_error(const DueJob &job, const JobView &view) {
-    return Error(ErrorCode::kRefused, "the schedule is ahead of the store's clock")
-        .detail("It wants the run of " + iso_time_ms(job.slot_s * 1000) + ", but the store's clock says " +
-                iso_time_ms(view.store_ms) + ", and this host's " + iso_time_ms(unix_time_ms()) + ".")
-        .hint("Set the clock that is wrong: until then this server claims no run.");
-}
-
 bool first_backup_is_missing() {
     bool missing = false;
     with_lock(LW_SHARED, [&](SharedState &shared) noexcept {
@@ -87,7 +80,7 @@ void ScheduleRunner::start() {
         active.kind = open.kind;
         active.slot_s = open.slot_s;
         active.request = open.request;
-        (is_backup_job(open.kind) ? backup_ : job_) = active;
+        active_of(open.kind) = active;
     }
 }
 
@@ -128,17 +121,16 @@ void ScheduleRunner::cycle() {
     collect();
     if (const auto role = node_role(); role && repository_setting()[0] != '\0')
         run_due(*role);
-    renew(backup_);
-    renew(job_);
+    for (std::optional<Active> &active : active_)
+        renew(active);
     claiming_.send_ends([this] { return tick(); });
     publish();
 }
 
 void ScheduleRunner::collect() {
-    if (backup_ && backup_->ticket)
-        (void)backup_->ticket->look();
-    if (job_)
-        check_job_worker();
+    if (auto &backup = active_of(JobKind::kFull); backup && backup->ticket)
+        (void)backup->ticket->look();
+    check_job_workers();
     for (const EndedJob &ended : watch_.look())
         record(ended);
     webhook_.pump(server_facts());
@@ -158,10 +150,8 @@ void ScheduleRunner::tell(const EndedJob &ended) {
 }
 
 void ScheduleRunner::record(const EndedJob &ended) {
-    if (backup_ && is_backup_job(ended.run.kind) && backup_->request == ended.request)
-        end_active(backup_, ended);
-    else if (job_ && !is_backup_job(ended.run.kind) && job_->request == ended.request)
-        end_active(job_, ended);
+    if (auto &active = active_of(ended.run.kind); active && active->request == ended.request)
+        end_active(active, ended);
     tell(ended);
 }
 
@@ -189,9 +179,7 @@ void ScheduleRunner::end_active(std::optional<Active> &active, const EndedJob &e
         state = {};
         return;
     }
-    const int64_t pause = kShortestRetryMs + state.backoff.next().count();
-    state.next_ms = boot_time_ms() + pause;
-    state.retry_at_ms = unix_time_ms() + pause;
+    retry_later(state);
 }
 
 // What a clock that was ahead has left behind.
@@ -201,6 +189,12 @@ void ScheduleRunner::forget_future() {
     for (Pending &state : pending_)
         if (state.slot_s > now_s())
             state = {};
+}
+
+void ScheduleRunner::retry_later(Pending &state) {
+    const int64_t pause = kShortestRetryMs + state.backoff.next().count();
+    state.next_ms = boot_time_ms() + pause;
+    state.retry_at_ms = unix_time_ms() + pause;
 }
 
 void ScheduleRunner::run_due(NodeRole role) {
@@ -234,7 +228,7 @@ void ScheduleRunner::run_due(NodeRole role) {
 void ScheduleRunner::consider(const DueJob &job, NodeRole role) {
     Pending &state = pending(job.kind);
     const bool is_backup = is_backup_job(job.kind);
-    if (is_backup ? backup_ || backup_is_running() : job_.has_value()) {
+    if (active_of(job.kind) || (is_backup && backup_is_running())) {
         state.note = is_backup ? "waits for the backup that runs now" : "waits for the job that runs now";
         return;
     }
@@ -250,10 +244,10 @@ void ScheduleRunner::consider(const DueJob &job, NodeRole role) {
             seen_elsewhere(job, view);
             return;
         }
-        state.note = view.standing == JobStanding::kOther ? "runs on " + view.entry.host
+        state.note = view.standing == JobStanding::kOther   ? "runs on " + view.entry.host
                      : view.standing == JobStanding::kAhead ? "is ahead of the store's clock"
-                     : may == MayStart::kNever            ? "is left to another node"
-                                                          : "is left to a standby for ten minutes";
+                     : may == MayStart::kNever              ? "is left to another node"
+                                                            : "is left to a standby for ten minutes";
         state.next_ms = boot_time_ms() + look_pause(boot_time_ms() - state.known_ms);
         return;
     }
@@ -268,7 +262,7 @@ void ScheduleRunner::consider(const DueJob &job, NodeRole role) {
         return;
     }
     if (attempt.view.standing == JobStanding::kAhead)
-        throw clock_error(job, attempt.view);
+        throw clock_error(job.slot_s, attempt.view);
     state.note = "runs on " + attempt.view.entry.host;
     state.next_ms = boot_time_ms() + look_pause(boot_time_ms() - state.known_ms);
 }
@@ -288,14 +282,13 @@ void ScheduleRunner::begin(const DueJob &job) {
         request.annotations = R"({"pgvigil.reason":"schedule"})";
         active.ticket.emplace(request);
         active.request = active.ticket->request();
-        backup_ = active;
     } else {
         const auto request = start_job_worker(job.kind);
         if (!request)
             throw Error(ErrorCode::kBusy, "another job is running");
         active.request = *request;
-        job_ = active;
     }
+    active_of(job.kind) = active;
     watch_.serves(active.request, job.kind, job.slot_s);
 }
 
@@ -312,7 +305,7 @@ void ScheduleRunner::could_not_begin(const DueJob &job, const ErrorReport &repor
         run.message += std::string(": ") + report.detail;
     run.node = server_facts().host;
     const bool is_backup = is_backup_job(job.kind);
-    (is_backup ? backup_ : job_).reset();
+    active_of(job.kind).reset();
     JobEntry entry;
     entry.state = JobEntryState::kFailed;
     entry.ended_ms = run.ended_ms;
@@ -322,10 +315,7 @@ void ScheduleRunner::could_not_begin(const DueJob &job, const ErrorReport &repor
     ended.run = run;
     watch_.add(run);
     tell(ended);
-    Pending &state = pending(job.kind);
-    const int64_t pause = kShortestRetryMs + state.backoff.next().count();
-    state.next_ms = boot_time_ms() + pause;
-    state.retry_at_ms = unix_time_ms() + pause;
+    retry_later(pending(job.kind));
     const std::string context =
         "pgvigil could not start the scheduled " + std::string(job_name(job.kind)) + (is_backup ? " backup" : " job");
     warn(report, context.c_str());
@@ -361,11 +351,8 @@ void ScheduleRunner::renew(std::optional<Active> &active) {
     const int64_t slot = active->slot_s;
     bool still_own = true;
     ErrorReport report;
-    const bool answered = cpp_attempt(
-        [&] {
-            still_own = claiming_.renew(kind, slot, [this] { return tick(); });
-        },
-        report);
+    const bool answered =
+        cpp_attempt([&] { still_own = claiming_.renew(kind, slot, [this] { return tick(); }); }, report);
     // It may have ended meanwhile.
     if (!active || active->request != request)
         return;
@@ -392,7 +379,7 @@ void ScheduleRunner::publish() {
         status.schedule = settings_.expressions[index];
         if (schedules_[index].expression)
             status.next_run_s = schedules_[index].expression->next_after(now_s(), zone_).value_or(0);
-        const auto &active = is_backup_job(kind) ? backup_ : job_;
+        const auto &active = active_of(kind);
         if (active && active->kind == kind) {
             status.due_s = 0;
         } else if (state.slot_s > watch_.log().handled(kind)) {

@@ -51,6 +51,7 @@ class ScheduleRunner {
     void record(const EndedJob &ended);
     void end_active(std::optional<Active> &active, const EndedJob &ended);
     void tell(const EndedJob &ended);
+    static void retry_later(Pending &state);
     void run_due(NodeRole role);
     void consider(const DueJob &job, NodeRole role);
     void begin(const DueJob &job);
@@ -58,6 +59,9 @@ class ScheduleRunner {
     void seen_elsewhere(const DueJob &job, const JobView &view);
     void renew(std::optional<Active> &active);
     void publish();
+    std::optional<Active> &active_of(JobKind kind) {
+        return active_[is_backup_job(kind) ? 0 : kind == JobKind::kExpire ? 1 : 2];
+    }
     Pending &pending(JobKind kind) { return pending_[static_cast<size_t>(kind)]; }
 
     JobWatch watch_;
@@ -68,8 +72,8 @@ class ScheduleRunner {
     TimeZone zone_ = TimeZone::load("UTC");
     JobSchedules schedules_;
     std::array<Pending, kJobKinds> pending_;
-    std::optional<Active> backup_;
-    std::optional<Active> job_;
+    // One backup, of whichever kind, one expiry and one verification at a time.
+    std::array<std::optional<Active>, 3> active_;
 };
 
 } // namespace pgvigil

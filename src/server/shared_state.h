@@ -132,9 +132,8 @@ struct SharedScheduler {
     Latch *latch;
     char time_zone[128];
     SharedJob jobs[kJobKinds]; // by JobKind
-    // Backups and other jobs whose end stands in the history have request numbers up to these.
+    // Backups whose end stands in the history have request numbers up to this.
     uint64_t recorded_backup;
-    uint64_t recorded_job;
     TimestampTz webhook_ok;
     TimestampTz webhook_failing_since;
     char webhook_error[kTextBytes];
@@ -164,10 +163,15 @@ struct BackupSlot {
     BackupProgress progress;
 };
 
-// The job other than a backup that runs, or ran last.
+inline constexpr unsigned kJobWorkers = 2;
+inline constexpr unsigned kJobSlots = kJobWorkers + 6; // the others are for sessions
+
+// A job other than a backup that runs, or ran last: in a worker of its own, or in a session.
 struct JobSlot {
     BackupState state;
     JobKind kind;
+    JobTrigger trigger;
+    bool recorded; // its end stands in the history
     uint64_t request;
     int worker_pid;
     TimestampTz requested_at;
@@ -176,6 +180,7 @@ struct JobSlot {
     std::atomic<bool> cancel;
     bool in_vain; // it failed, and would fail in the same way again
     uint64_t bytes;
+    char id[40]; // of the backup that was asked for; empty for all
     char message[kTextBytes];
     ErrorReport error;
 };
@@ -193,7 +198,10 @@ struct SharedState {
     SharedRepository repositories[kMaxRepositories];
     BackupSlot slots[kBackupSlots];
     SharedScheduler scheduler;
-    JobSlot job;
+    JobSlot jobs[kJobSlots];
+
+    // The worker of each kind has a slot of its own, so that an expiry does not wait for a verification.
+    [[nodiscard]] JobSlot &worker_job(JobKind kind) noexcept { return jobs[kind == JobKind::kExpire ? 0 : 1]; }
 };
 
 // Installs the hooks; called from _PG_init while shared_preload_libraries is being loaded.

@@ -6,6 +6,7 @@
 #include "server/expire_job.h"
 #include "server/repositories.h"
 #include "server/server_facts.h"
+#include "server/session_job.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
 #include "server/sql_rows.h"
@@ -30,8 +31,16 @@ void warn_of(const Error &refusal) {
     });
 }
 
+ExpireResult expire_for_good(bool confirm) {
+    return run_in_session(JobKind::kExpire, "", [&](SessionJob &job) {
+        ExpireResult result = run_expire_job({false, confirm});
+        job.succeed(result.deleted_bytes(), result.summary());
+        return result;
+    });
+}
+
 Rows expire_now(bool dry_run, bool confirm) {
-    const ExpireResult result = run_expire_job({dry_run, confirm});
+    const ExpireResult result = dry_run ? run_expire_job({dry_run, confirm}) : expire_for_good(confirm);
     Rows rows;
     for (const RepositoryExpiry &entry : result.repositories) {
         if (entry.report.refusal)

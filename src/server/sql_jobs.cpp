@@ -4,6 +4,7 @@
 #include "server/boundary.h"
 #include "server/job_file.h"
 #include "server/repositories.h"
+#include "server/session_job.h"
 #include "server/shared_state.h"
 #include "server/sql_rows.h"
 #include "server/verify_job.h"
@@ -59,8 +60,19 @@ Rows verify_rows(const std::string &backup) {
     VerifyOptions options;
     options.threads = settings.backup_threads;
     options.max_rate = settings.max_rate;
-    const auto verdicts =
-        in_background([&](const CancelToken &cancel) { return verify_all(settings, facts, backup, options, cancel); });
+    const auto verdicts = run_in_session(JobKind::kVerify, backup, [&](SessionJob &job) {
+        auto found = in_background(
+            [&](const CancelToken &cancel) { return verify_all(settings, facts, backup, options, cancel); });
+        const JobResult result = verify_result(found);
+        if (result.problem) {
+            ErrorReport report;
+            describe_error(*result.problem, report);
+            job.fail(report);
+        } else {
+            job.succeed(result.bytes, result.message);
+        }
+        return found;
+    });
     Rows rows;
     for (const VerifyVerdict &verdict : verdicts) {
         const bool good = verdict.problems.empty();

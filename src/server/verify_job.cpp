@@ -12,8 +12,11 @@ JobResult run_verify_job(const Settings &settings, const ServerFacts &facts, con
     VerifyOptions options;
     options.threads = settings.backup_threads;
     options.max_rate = settings.max_rate;
-    const auto verdicts = in_background(
-        [&](const CancelToken &cancel) { return verify_all(settings, facts, "", options, cancel); }, stop);
+    return verify_result(in_background(
+        [&](const CancelToken &cancel) { return verify_all(settings, facts, "", options, cancel); }, stop));
+}
+
+JobResult verify_result(const std::vector<VerifyVerdict> &verdicts) {
     JobResult result;
     uint64_t backups = 0;
     uint64_t problems = 0;
@@ -51,8 +54,11 @@ std::vector<VerifyVerdict> verify_all(const Settings &settings, const ServerFact
                 throw;
             missing = error;
         }
-        for (const std::string &id : ids)
-            verdicts.push_back(verify_backup(repository, id, options, progress, process_log(), cancel));
+        for (const std::string &id : ids) {
+            VerifyVerdict verdict = verify_backup(repository, id, options, progress, process_log(), cancel);
+            if (!verdict.expired)
+                verdicts.push_back(std::move(verdict));
+        }
     }
     if (verdicts.empty() && missing)
         throw Error(*missing);

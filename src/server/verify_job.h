@@ -18,6 +18,9 @@ namespace pgvigil {
 [[nodiscard]] JobResult run_verify_job(const Settings &settings, const ServerFacts &facts,
                                        const std::function<bool()> &stop);
 
+// What the history says of these verdicts.
+[[nodiscard]] JobResult verify_result(const std::vector<VerifyVerdict> &verdicts);
+
 // The same for `backup` and its ancestors, or all backups where it is empty, in every repository. Any thread.
 [[nodiscard]] std::vector<VerifyVerdict> verify_all(const Settings &settings, const ServerFacts &facts,
                                                     const std::string &backup, const VerifyOptions &options,

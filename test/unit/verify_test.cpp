@@ -1,3 +1,5 @@
+#include "base/time.h"
+#include "repo/tombstones.h"
 #include "restore_support.h"
 #include "storage/faulty_store.h"
 #include "transfer/verify.h"
@@ -47,6 +49,21 @@ TEST_F(VerifyTest, AnUndamagedBackupHasNoProblems) {
     EXPECT_EQ(verdict.backup_id, id);
     EXPECT_GE(verdict.objects, 5U);
     EXPECT_GT(verdict.bytes, 1 * kMiB);
+}
+
+// Expiry and a verification may run at the same time: what was let go is no damage.
+TEST_F(VerifyTest, ABackupThatExpiryTakesMeanwhileHasNoProblems) {
+    const std::vector<std::string> packs = [&] {
+        std::vector<std::string> all = keys();
+        std::erase_if(all, [](const std::string &key) { return key.find("/data/") == std::string::npos; });
+        return all;
+    }();
+    EXPECT_TRUE(stores[0]->remove(packs, never).empty());
+    EXPECT_FALSE(verify(id).expired);
+    EXPECT_FALSE(verify(id).problems.empty()) << "without a tombstone it is damage";
+    create_tombstone(*repositories[0], {id, "expired", "host", unix_time_ms()}, 1, never);
+    EXPECT_TRUE(verify(id).expired);
+    EXPECT_TRUE(verify(id).problems.empty());
 }
 
 // Every object that a restore needs, flipped or missing, is named.

@@ -7,6 +7,7 @@
 #include "crypto/digest.h"
 #include "repo/catalog.h"
 #include "repo/file_table.h"
+#include "repo/tombstones.h"
 #include "storage/throttled_store.h"
 #include "transfer/wal_read.h"
 
@@ -92,6 +93,21 @@ class BackupVerifier {
         check_hashes();
         check_wal();
         return verdict_;
+    }
+
+    VerifyVerdict run_beside_expiry() {
+        VerifyVerdict verdict = run();
+        if (verdict.problems.empty() || !has_tombstone(*repository_, verdict.backup_id, cancel_))
+            return verdict;
+        // One that others are built on stays, and matters, although it is to go.
+        const std::vector<CommitDocument> offered = load_catalog(*repository_, cancel_).backups;
+        verdict.expired = std::none_of(offered.begin(), offered.end(),
+                                       [&](const CommitDocument &commit) { return commit.id == verdict.backup_id; });
+        if (verdict.expired) {
+            verdict.problems.clear();
+            verdict.more_problems = 0;
+        }
+        return verdict;
     }
 
   private:
@@ -334,7 +350,7 @@ std::vector<std::string> backups_to_verify(const Repository &repository, const s
 VerifyVerdict verify_backup(const std::shared_ptr<Repository> &repository, const std::string &backup,
                             const VerifyOptions &options, VerifyProgress &progress, LogSink &log,
                             const CancelToken &cancel) {
-    return BackupVerifier(repository, backup, options, progress, log, cancel).run();
+    return BackupVerifier(repository, backup, options, progress, log, cancel).run_beside_expiry();
 }
 
 } // namespace pgvigil

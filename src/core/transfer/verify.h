@@ -34,6 +34,7 @@ struct VerifyVerdict {
     uint64_t bytes = 0;   // as stored
     std::vector<VerifyProblem> problems;
     uint64_t more_problems = 0; // beyond the first 1,000
+    bool expired = false;       // expiry took it meanwhile: what is missing of it is no problem
 };
 
 struct VerifyOptions {
