@@ -206,6 +206,24 @@ TEST_F(RestoreChain, parts_of_extents_are_compared_by_the_hashes_of_their_blocks
     EXPECT_FALSE(log.warnings().empty());
 }
 
+// Rules A4 and E5: bytes that only have the unkeyed hash of what was stored are not taken for it.
+TEST_F(RestoreChain, what_is_equal_is_decided_by_the_keyed_hashes) {
+    history->hash_with(*repositories[0]);
+    const std::string id = make_chain()[0];
+    RestoreOptions how = restore_options();
+    how.delta = true;
+    restore(id, how);
+    const std::string key = layout.files_prefix(id) + "hashes-000000";
+    BlockHashWriter writer(1, random_uuid(),
+                           [&](const std::string &, const Bytes &object) { memory().overwrite_for_test(key, object); });
+    writer.add(std::vector<BlockHash>(1000));
+    writer.finish();
+    RestoreProgress again;
+    run_restore(repositories, id, how, again, log, never);
+    expect_state(id);
+    EXPECT_EQ(again.bytes_kept, 0U);
+}
+
 struct Chain : RestoreChain {
     void TestBody() override {}
     using RestoreChain::chain_facts;

@@ -37,7 +37,7 @@ bool DeltaHashes::equal(const FilePiece &piece, ByteView bytes) {
         if (error.code() == ErrorCode::kCancelled)
             throw;
         if (member.usable.exchange(false))
-            log_.emit(LogLevel::kWarning, error.message() + "; what it describes is fetched", error.detail());
+            log_.emit(LogLevel::kWarning, error.message() + "; the hashes in the table serve instead", error.detail());
         return false;
     }
     BlockHasher(member.key).append(found, bytes, block_size_);

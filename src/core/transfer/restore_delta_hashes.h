@@ -1,6 +1,6 @@
-// Compares local bytes with the keyed hashes of a chain's blocks: for pieces that are parts of an extent, whose table
-// knows the hash of the whole only. Hashes that cannot be read, or were made with a key that no repository at hand
-// knows, only mean that such pieces are fetched.
+// Compares local bytes with the keyed hashes of a chain's blocks. Hashes that cannot be read, or were made with a key
+// that no repository at hand knows, only mean that pieces which are parts of an extent are fetched, and whole extents
+// compared by the hash in the table, which finds accidents.
 // Threading: equal() may be called by several threads.
 #pragma once
 

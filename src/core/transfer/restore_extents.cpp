@@ -92,10 +92,9 @@ std::shared_ptr<RestoredFile> plan_file(ChainEntry &&found, const PackList &pack
         FilePiece &planned = file->pieces.emplace_back();
         planned.offset = piece.offset;
         planned.length = piece.length;
+        planned.blocks = blocks_of(piece, block_size);
         if (piece.whole_extent())
             planned.hash = extent.own_hash;
-        else
-            planned.blocks = blocks_of(piece, block_size);
     }
     return file;
 }

@@ -23,8 +23,8 @@ struct FilePiece {
     bool kept = false;   // it was there before (--delta)
     // Of its bytes; unset for a part of an extent, whose table knows the hash of the whole only.
     std::optional<ContentHash> hash;
-    // For such a part: the first of its blocks among all that a backup of the chain stored. Unset where it does not
-    // consist of whole blocks.
+    // The first of its blocks among all that a backup of the chain stored. Unset where it does not consist of whole
+    // blocks.
     struct Blocks {
         uint32_t backup = 0;
         uint64_t first = 0;
