@@ -7,7 +7,8 @@ namespace pgvigil {
 FaultyStore::FaultyStore(std::shared_ptr<ObjectStore> inner) : inner_(std::move(inner)) {}
 
 Error FaultyStore::unavailable(StoreOperation operation) const {
-    constexpr std::array kNames = {"put", "get", "get_range", "head", "list", "remove", "clock"};
+    constexpr std::array kNames = {"put", "get", "get_range", "head", "list", "remove", "versions", "clock"};
+    static_assert(kNames.size() == static_cast<size_t>(StoreOperation::kClock) + 1);
     return Error(ErrorCode::kUnavailable, std::string("injected fault: ") + kNames[static_cast<size_t>(operation)] +
                                               " in \"" + display_name() + "\" failed")
         .retryable();
