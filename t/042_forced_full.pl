@@ -31,11 +31,11 @@ if (pg_major() >= 17)
 {
     take('incremental', qr/WAL summaries tell/, 'with WAL summaries');
     set_and_reload($node, summarize_wal => 'off');
-    take('full', qr/"summarize_wal" is off\. Backup \w+ has no hashes/, 'neither summaries nor hashes');
+    take('full', qr/"summarize_wal" is off\. "pgvigil\.block_hashes" is off/, 'neither summaries nor hashes');
 }
 else
 {
-    take('full', qr/has no WAL summaries\. Backup \w+ has no hashes/, 'neither summaries nor hashes');
+    take('full', qr/has no WAL summaries\. "pgvigil\.block_hashes" is off/, 'neither summaries nor hashes');
 }
 set_and_reload($node, 'pgvigil.block_hashes' => 'on');
 take('full', qr/has no hashes/, 'hashes from now on');
@@ -50,9 +50,22 @@ if (pg_major() >= 17)
     take('incremental', qr/compared with the hashes|WAL summaries tell/, 'summaries again');
     $node->safe_psql('postgres', 'CHECKPOINT');
     take('incremental', qr/WAL summaries tell/, 'and then they cover everything');
-    $node->safe_psql('postgres', 'UPDATE items SET word = $$lost$$ WHERE id % 3 = 0; CHECKPOINT');
-    wait_for(sub { $node->safe_psql('postgres', q(SELECT summarized_lsn >= redo_lsn FROM pg_get_wal_summarizer_state(), pg_control_checkpoint())) eq 't' }, 'the summarizer');
-    unlink glob("$summaries/*.summary");
+    my $summarize = sub {
+        $node->safe_psql('postgres', 'UPDATE items SET word = $$lost$$ WHERE id % 3 = 0; CHECKPOINT');
+        wait_for(sub { $node->safe_psql('postgres', q(SELECT summarized_lsn >= redo_lsn FROM pg_get_wal_summarizer_state(), pg_control_checkpoint())) eq 't' }, 'the summarizer');
+        return glob("$summaries/*.summary");
+    };
+
+    # Found to be of no use once the backup has begun.
+    append_to_file($_, 'damage') for $summarize->();
+    take('incremental', qr/WAL summaries are of no use: .*All blocks are compared/, 'damaged summaries');
+    set_and_reload($node, 'pgvigil.block_hashes' => 'off');
+    append_to_file($_, 'damage') for $summarize->();
+    take('full', qr/WAL summaries are of no use: .*"pgvigil\.block_hashes" is off/, 'damaged summaries and no hashes');
+    set_and_reload($node, 'pgvigil.block_hashes' => 'on');
+    take('full', qr/has no hashes/, 'hashes once more');
+
+    unlink $summarize->();
     take('incremental', qr/WAL summaries of timeline 1 are missing from \S+ on\. All blocks are compared/, 'summaries removed');
 }
 

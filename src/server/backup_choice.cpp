@@ -66,6 +66,7 @@ BackupChoice::BackupChoice(WantedKind wanted, const Settings &settings, const Se
     : repositories_(std::move(repositories)) {
     request_.wanted = wanted;
     request_.chain_max = settings.chain_max;
+    request_.block_hashes = settings.block_hashes;
     const std::string gap = wanted == WantedKind::kFull ? "" : wal_gap_reason();
     if (wanted == WantedKind::kFull || !gap.empty()) {
         request_.wanted = WantedKind::kFull;

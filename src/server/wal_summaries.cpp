@@ -35,8 +35,17 @@ std::string missing_sentence(const WalSpan &missing) {
            to_string(missing.start) + " on.";
 }
 
-WalSummaryCover look(const std::vector<WalRange> &ranges) {
-    return cover_by_summaries(list_wal_summaries(std::string(DataDir) + "/pg_wal/summaries"), to_spans(ranges));
+// Summaries that cannot be listed are none: blocks are compared then, or the backup is full.
+void look(WalSummaries &result, const std::vector<WalRange> &ranges, XLogRecPtr needed_below) {
+    try {
+        WalSummaryCover cover =
+            cover_by_summaries(list_wal_summaries(std::string(DataDir) + "/pg_wal/summaries"), to_spans(ranges));
+        if (cover.missing && cover.missing->start.value < needed_below)
+            result.problem = missing_sentence(*cover.missing);
+        result.paths = std::move(cover.paths);
+    } catch (const Error &error) {
+        result.problem = "WAL summaries are of no use: " + error.message() + ".";
+    }
 }
 
 std::string general_problem() {
@@ -76,12 +85,8 @@ WalSummaries expect_wal_summaries(const std::vector<WalRange> &ranges) {
     result.problem = general_problem();
     if (!result.problem.empty())
         return result;
-    const XLogRecPtr summarized = summarizer_state().summarized;
-    WalSummaryCover cover = look(ranges);
-    // What is missing at the end is still to come.
-    if (cover.missing && cover.missing->start.value < summarized)
-        result.problem = missing_sentence(*cover.missing);
-    result.paths = std::move(cover.paths);
+    // What is missing behind this is still to come.
+    look(result, ranges, summarizer_state().summarized);
     return result;
 }
 
@@ -92,10 +97,7 @@ WalSummaries await_wal_summaries(const std::vector<WalRange> &ranges, const std:
         result.problem = await_summarizer(ranges.back().end, tick);
     if (!result.problem.empty())
         return result;
-    WalSummaryCover cover = look(ranges);
-    if (cover.missing)
-        result.problem = missing_sentence(*cover.missing);
-    result.paths = std::move(cover.paths);
+    look(result, ranges, UINT64_MAX);
     return result;
 }
 

@@ -80,6 +80,13 @@ TEST_F(BackupKind, HashesWhereSummariesAreMissing) {
     EXPECT_FALSE(decide().full);
 }
 
+TEST_F(BackupKind, WithoutHashesOfItsOwnItComparesNothing) {
+    request.block_hashes = false;
+    EXPECT_FALSE(decide().full);
+    request.summaries_available = false;
+    expect_full("\"pgvigil.block_hashes\" is off");
+}
+
 // Rules A5: each fact alone forces a full backup, whatever was asked for.
 TEST_F(BackupKind, FactsThatForceAFull) {
     const ClusterFacts good = now;
@@ -100,9 +107,6 @@ TEST_F(BackupKind, FactsThatForceAFull) {
         now = good;
         now.relation_segment_blocks = 1024;
         expect_full("and the cluster 8192 and 1024");
-        now = good;
-        now.minimal_wal = true;
-        expect_full("wal_level = minimal");
     }
 }
 

@@ -88,8 +88,6 @@ std::optional<std::string> objection_to(const CommitDocument &parent, const Clus
     if (parent.checksum_version != now.checksum_version)
         return fmt::format("Page checksums were turned {} since backup {}.", now.checksum_version != 0 ? "on" : "off",
                            parent.id);
-    if (now.minimal_wal)
-        return fmt::format("WAL was written with wal_level = minimal since backup {}.", parent.id);
     return timeline_objection(parent, now);
 }
 
@@ -136,6 +134,9 @@ KindDecision decide_kind(const KindRequest &request, const ParentChoice &choice,
         decision.reason = fmt::format("WAL summaries tell what changed since backup {}.", parent.id);
         return decision;
     }
+    if (!request.block_hashes)
+        return full_because(request.no_summaries_reason +
+                            " \"pgvigil.block_hashes\" is off, so that blocks cannot be compared.");
     if (const CommitDocument *bare = without_hashes(parent, backups))
         return full_because(fmt::format("{} Backup {} has no hashes of its blocks to compare with.",
                                         request.no_summaries_reason, bare->id));

@@ -35,8 +35,6 @@ struct ClusterFacts {
     TimelineId timeline = 0;
     std::vector<TimelineSwitch> ancestors; // of `timeline`, oldest first; empty for timeline 1
     Lsn start_lsn;                         // the new backup's, or the end of WAL when that is not known yet
-    // Whether WAL of level "minimal" was written since the parent began; false also where nobody can know.
-    bool minimal_wal = false;
 };
 
 struct KindRequest {
@@ -46,6 +44,8 @@ struct KindRequest {
     // Whether WAL summaries cover everything from the parent's start on; else why not, a sentence.
     bool summaries_available = false;
     std::string no_summaries_reason;
+    // Whether blocks may be compared by their hashes.
+    bool block_hashes = true;
 };
 
 struct KindDecision {
