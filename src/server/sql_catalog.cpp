@@ -56,7 +56,8 @@ Row backup_row(const KnownCatalog &known, const CommitDocument &backup) {
         kept != known.catalog.keeps.end() && kept->second.holds(unix_time_ms()) ? &kept->second : nullptr;
     const BackupTotals &totals = backup.totals;
     const int64_t took_ms = backup.stopped_ms - backup.started_ms;
-    const uint64_t reused = totals.logical_bytes - std::min(totals.logical_bytes, totals.new_bytes);
+    const uint64_t inherited =
+        backup.full ? 0 : totals.logical_bytes - std::min(totals.logical_bytes, totals.new_bytes);
     Cell keep_until;
     if (keep != nullptr)
         keep_until = keep->until_ms ? unix_ms_cell(*keep->until_ms) : Cell("infinity");
@@ -76,7 +77,7 @@ Row backup_row(const KnownCatalog &known, const CommitDocument &backup) {
             cell(totals.files),
             cell(totals.logical_bytes),
             cell(totals.new_bytes),
-            cell(reused),
+            cell(inherited),
             cell(totals.stored_bytes),
             backup.full ? std::nullopt : cell(totals.changed_blocks),
             rate_cell(totals.new_bytes, took_ms),

@@ -171,11 +171,14 @@ void AdoptedPacks::load(const BackupUploader &uploader, const std::vector<std::s
             list_packs(uploader, id, cancel);
     }
     std::mutex mutex;
+    size_t left_out = 0;
     parallel_for(packs_.size(), kReadThreads, [&](size_t i) {
         {
             const std::lock_guard lock(mutex);
-            if (extents_.size() >= kMaxExtents)
+            if (extents_.size() >= kMaxExtents) {
+                ++left_out;
                 return;
+            }
         }
         try {
             const std::vector<PackedExtent> extents = read_footer(*repository, packs_[i], cancel);
@@ -192,6 +195,10 @@ void AdoptedPacks::load(const BackupUploader &uploader, const std::vector<std::s
                      fmt::format("a pack of an interrupted backup is left out: {}", error.message()), error.detail());
         }
     });
+    if (left_out > 0)
+        log.emit(LogLevel::kInfo,
+                 fmt::format("{} of {} packs of interrupted backups are not looked at", left_out, packs_.size()),
+                 fmt::format("The others hold {} extents, as many as are remembered.", extents_.size()));
     std::sort(extents_.begin(), extents_.end(), [](const Extent &a, const Extent &b) {
         return std::tie(a.digest, a.length) < std::tie(b.digest, b.length);
     });
