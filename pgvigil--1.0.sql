@@ -62,6 +62,12 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100;
 COMMENT ON FUNCTION pgv_expire(boolean, boolean) IS
     'says what the settings retention_* keep and let go and, with dry_run => false, deletes what they let go';
 
+CREATE FUNCTION pgv_refresh()
+RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION pgv_refresh() IS
+    'reads anew what the repositories hold; by itself that happens every minute';
+
 CREATE FUNCTION pgv_keep(backup_id text, until timestamptz DEFAULT NULL)
 RETURNS void
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
@@ -341,6 +347,7 @@ REVOKE ALL ON FUNCTION
     pgv_take_over(text),
     pgv_accept_repository(),
     pgv_expire(boolean, boolean),
+    pgv_refresh(),
     pgv_keep(text, timestamptz),
     pgv_release(text),
     pgv_restore_plan(timestamptz, pg_lsn, bigint, text, boolean, text, text, boolean),

@@ -21,6 +21,7 @@ BEGIN
         'SELECT pgv_expire()',
         'SELECT pgv_expire(NULL)',
         'SELECT pgv_expire(false, NULL)',
+        'SELECT pgv_refresh()',
         'SELECT pgv_keep(NULL)',
         'SELECT pgv_keep(''20261120T084013F'')',
         'SELECT pgv_release(NULL)',

@@ -63,7 +63,7 @@ if (pg_major() >= 17)
     append_to_file($_, 'damage') for $summarize->();
     take('full', qr/WAL summaries are of no use: .*"pgvigil\.block_hashes" is off/, 'damaged summaries and no hashes');
     set_and_reload($node, 'pgvigil.block_hashes' => 'on');
-    take('full', qr/has no hashes/, 'hashes once more');
+    backup_now($node, 'full');
 
     unlink $summarize->();
     take('incremental', qr/WAL summaries of timeline 1 are missing from \S+ on\. All blocks are compared/, 'summaries removed');

@@ -40,6 +40,7 @@ take($standby, 'DELETE FROM items WHERE id > 7000; VACUUM items; INSERT INTO ite
 take($primary, 'UPDATE items SET word = $$two$$ WHERE id % 10 = 1', 'I');
 take($standby, 'UPDATE items SET word = $$three$$ WHERE id % 10 = 2; CREATE TABLE late AS SELECT g FROM generate_series(1, 3000) g', 'I');
 
+refresh($primary);
 is($primary->safe_psql('postgres', "SELECT parents FROM pgv_backups WHERE backup_id = '$ids[-1]'"), '{' . join(',', reverse @ids[ 0 .. $#ids - 1 ]) . '}', 'one chain');
 wait_for_archived($primary);
 for my $id (@ids)

@@ -9,6 +9,7 @@ my $repository = new_repository('expire_chain', 'file');
 my $node = new_node('expire_chain', repository => $repository, initdb => ['--wal-segsize=1'],
     settings => { 'pgvigil.retention_window' => '0', 'pgvigil.retention_fulls' => '0' });
 my (@backups, @contents);
+my $restores = 0;
 
 sub another
 {
@@ -28,7 +29,7 @@ sub listed { return join(',', split(/\n/, $node->safe_psql('postgres', 'SELECT b
 sub restores_to
 {
     my ($number, @arguments) = @_;
-    my $restored = restored_node("restored_${number}_" . scalar(@arguments), $repository, '--backup', $backups[$number], @arguments);
+    my $restored = restored_node('restored_' . ++$restores, $repository, '--backup', $backups[$number], @arguments);
     start_copy($restored);
     is_same_data($restored, @arguments ? $contents[$number] : $contents[-1], "backup $number " . (@arguments ? 'alone' : 'and all WAL'));
     $restored->stop('immediate');

@@ -29,7 +29,7 @@ use PgVigil::Repository;
 
 our @EXPORT = qw(
   wait_for scratch_directory pg_major new_node new_standby promote new_repository needs_s3 repository_kinds
-  fill_tables pgbench_load current_segment switch_wal archived_through wait_for_archived backup_now wait_for_backup
+  fill_tables refresh pgbench_load current_segment switch_wal archived_through wait_for_archived backup_now wait_for_backup
   pgvigil restore restored_node copied_node start_copy start_copy_fails set_and_reload
   table_checksums is_same_data verify_backup log_position log_since wait_for_log sql_fails process_of
 );
@@ -228,6 +228,14 @@ sub wait_for_archived
     $segment //= switch_wal($node);
     wait_for(sub { archived_through($node, $segment) }, "segment $segment to be archived", $timeout);
     return $segment;
+}
+
+# Has the views of NODE show what others did to the repository.
+sub refresh
+{
+    my ($node) = @_;
+    $node->safe_psql('postgres', 'SELECT pgv_refresh()');
+    return;
 }
 
 # Makes a full backup and returns its id.

@@ -3,6 +3,7 @@
 
 #include "server/boundary.h"
 #include "server/catalog_store.h"
+#include "server/repositories.h"
 #include "server/server_facts.h"
 #include "server/settings.h"
 #include "server/sql_rows.h"
@@ -169,16 +170,33 @@ Datum return_catalog(FunctionCallInfo fcinfo, void (*add)(Rows &rows, const Know
     return cpp_section([&] { return return_rows(fcinfo, catalog_rows(add)); });
 }
 
+// What can be read is brought up to date even where one repository cannot.
+void refresh_catalogs() {
+    if (current_settings().repositories.empty())
+        throw no_repository_error();
+    for (const CatalogReading &reading : read_catalogs(current_settings(), server_facts()))
+        if (reading.problem)
+            throw Error(*reading.problem);
+}
+
 } // namespace
 
 } // namespace pgvigil
 
 extern "C" {
+PG_FUNCTION_INFO_V1(pgv_refresh);
 PG_FUNCTION_INFO_V1(pgv_read_backups);
 PG_FUNCTION_INFO_V1(pgv_read_chains);
 PG_FUNCTION_INFO_V1(pgv_read_wal_ranges);
 PG_FUNCTION_INFO_V1(pgv_read_recovery_windows);
 
+Datum pgv_refresh(PG_FUNCTION_ARGS) {
+    (void)fcinfo;
+    return pgvigil::cpp_section([] {
+        pgvigil::refresh_catalogs();
+        PG_RETURN_VOID();
+    });
+}
 Datum pgv_read_backups(PG_FUNCTION_ARGS) {
     return pgvigil::return_catalog(fcinfo, pgvigil::add_backups);
 }

@@ -197,6 +197,26 @@ TEST_F(IncrementalTest, WithoutHashesAComparisonStoresEverything) {
     EXPECT_EQ(commit_of(ids.back()).totals.changed_blocks, 1U);
 }
 
+// By their names it is told which of two backups is newer, whatever their kind and whoever's clock is slow.
+TEST_F(IncrementalTest, IdsAscendAlongAChainAndTellBackupsOfOneSecondApart) {
+    make_cluster();
+    const auto begin = [&](int64_t started_ms, std::vector<std::string> parents) {
+        AttemptDocument attempt = attempt_of(parents.empty());
+        attempt.started_ms = started_ms;
+        attempt.parents = std::move(parents);
+        const bool is_full = attempt.parents.empty();
+        return BackupWriter(repositories, options, progress, log).begin(attempt, is_full, never);
+    };
+    const std::string parent = full();
+    const int64_t time_ms = backup_id_time_ms(parent).value();
+    EXPECT_EQ(parent, make_backup_id(time_ms, true));
+    const std::string child = begin(time_ms - 5000, {parent});
+    EXPECT_EQ(child, make_backup_id(time_ms + 1000, false));
+    EXPECT_EQ(begin(time_ms + 1000, {}), make_backup_id(time_ms + 2000, true));
+    EXPECT_EQ(begin(time_ms + 2000, {parent}), make_backup_id(time_ms + 3000, false));
+    EXPECT_FALSE(backup_id_time_ms("20261120T08401F").has_value());
+}
+
 // Every repository has a hash key of its own, and all get the same objects: the parents' key is the one that counts.
 TEST_F(IncrementalTest, SeveralRepositoriesShareOneKey) {
     use_store(std::make_shared<MemoryStore>("memory:second"));

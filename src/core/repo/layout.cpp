@@ -4,6 +4,7 @@
 #include "base/time.h"
 
 #include <cstdio>
+#include <ctime>
 
 namespace pgvigil {
 
@@ -180,6 +181,25 @@ std::string ClusterLayout::confirmation(uint64_t epoch) const {
 
 std::string make_backup_id(int64_t start_unix_ms, bool full) {
     return compact_time(start_unix_ms) + (full ? "F" : "I");
+}
+
+std::optional<int64_t> backup_id_time_ms(std::string_view id) noexcept {
+    if (!is_backup_id(id))
+        return std::nullopt;
+    const auto number = [id](size_t at, size_t length) {
+        int value = 0;
+        for (const char digit : id.substr(at, length))
+            value = value * 10 + (digit - '0');
+        return value;
+    };
+    tm parts{};
+    parts.tm_year = number(0, 4) - 1900;
+    parts.tm_mon = number(4, 2) - 1;
+    parts.tm_mday = number(6, 2);
+    parts.tm_hour = number(9, 2);
+    parts.tm_min = number(11, 2);
+    parts.tm_sec = number(13, 2);
+    return int64_t{timegm(&parts)} * 1000;
 }
 
 std::optional<AttemptName> parse_attempt_name(std::string_view name) {

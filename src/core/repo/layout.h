@@ -81,6 +81,8 @@ class ClusterLayout {
 
 // "20261120T084013F" (full) or "…I" (incremental): sorts by time.
 [[nodiscard]] std::string make_backup_id(int64_t start_unix_ms, bool full);
+// The start that a backup id tells, in ms since 1970 UTC; nullopt for what is no id.
+[[nodiscard]] std::optional<int64_t> backup_id_time_ms(std::string_view id) noexcept;
 // A name below attempts/, without ".json": an attempt's id, or that and the number of one of its renewals.
 struct AttemptName {
     std::string backup;

@@ -36,6 +36,7 @@ struct BackupWriter::State {
           uploader(std::move(repositories), std::max<size_t>(wanted.threads, kMinUploadThreads), kUploadBytes,
                    shown.bytes_stored, sink) {}
 
+    bool second_is_taken(std::string id, const CancelToken &cancel);
     bool create_attempt(const AttemptDocument &document, const CancelToken &cancel);
     void take_hash_key();
     void take_over(const CancelToken &cancel);
@@ -75,6 +76,22 @@ BackupWriter::BackupWriter(std::vector<std::shared_ptr<Repository>> repositories
 }
 
 BackupWriter::~BackupWriter() = default;
+
+// Whether a backup of the other kind began in the same second: by their names nobody could tell which is newer.
+bool BackupWriter::State::second_is_taken(std::string id, const CancelToken &cancel) {
+    id.back() = id.back() == 'F' ? 'I' : 'F';
+    for (const std::shared_ptr<Repository> &repository : uploader.live()) {
+        try {
+            if (repository->store().head(repository->layout().attempt(id), cancel))
+                return true;
+        } catch (const Error &error) {
+            if (error.code() == ErrorCode::kCancelled)
+                throw;
+            uploader.give_up(*repository, error);
+        }
+    }
+    return false;
+}
 
 // False when the id is taken in one of the repositories.
 bool BackupWriter::State::create_attempt(const AttemptDocument &document, const CancelToken &cancel) {
@@ -152,9 +169,13 @@ std::string BackupWriter::begin(AttemptDocument attempt, bool full, const Cancel
         state.or_without("look for interrupted backups", [&] {
             attempt.continues = find_dead_attempts(state.uploader, attempt, state.options.dead_attempts, cancel);
         });
+    // Ids ascend along a chain even where the clocks of those who make it differ.
+    int64_t id_ms = attempt.started_ms;
+    if (!attempt.parents.empty())
+        id_ms = std::max(id_ms, backup_id_time_ms(attempt.parents.front()).value_or(0) + 1000);
     for (int i = 0; i < kMaxIdAttempts; ++i) {
-        attempt.id = make_backup_id(attempt.started_ms + int64_t{i} * 1000, full);
-        if (!state.create_attempt(attempt, cancel))
+        attempt.id = make_backup_id(id_ms + int64_t{i} * 1000, full);
+        if (state.second_is_taken(attempt.id, cancel) || !state.create_attempt(attempt, cancel))
             continue;
         state.attempt = std::move(attempt);
         state.full = full;
@@ -167,7 +188,7 @@ std::string BackupWriter::begin(AttemptDocument attempt, bool full, const Cancel
         return state.attempt.id;
     }
     throw Error(ErrorCode::kBusy, "could not find a free backup id")
-        .detail(fmt::format("All ids from {} on are taken.", make_backup_id(attempt.started_ms, full)));
+        .detail(fmt::format("All ids from {} on are taken.", make_backup_id(id_ms, full)));
 }
 
 // What pg_stat_progress_basebackup shows as total; the copy itself takes what it finds then.
