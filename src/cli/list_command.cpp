@@ -72,6 +72,7 @@ Json backup_json(const Catalog &catalog, const CommitDocument &backup) {
                 {"parents", backup.parents},
                 {"needed_by", children_of(catalog, backup)},
                 {"restorable", is_restorable(catalog, backup)},
+                {"problem", nullptr},
                 {"kept", false},
                 {"keep_until", nullptr},
                 {"started", iso_time_ms(backup.started_ms)},
@@ -89,6 +90,8 @@ Json backup_json(const Catalog &catalog, const CommitDocument &backup) {
                 {"page_checksums", backup.checksum_version != 0},
                 {"damaged_files", backup.damage.size()},
                 {"host", backup.host}};
+    if (const auto problem = why_not_restorable(catalog, backup))
+        out["problem"] = *problem;
     if (const auto keep = catalog.keeps.find(backup.id);
         keep != catalog.keeps.end() && keep->second.holds(unix_time_ms())) {
         out["kept"] = true;
@@ -169,6 +172,11 @@ Json cluster_json(const ClusterListing &cluster) {
     return out;
 }
 
+std::string problem_text(const Catalog &catalog, const CommitDocument &backup) {
+    const auto problem = why_not_restorable(catalog, backup);
+    return problem ? ", CANNOT BE RESTORED: " + *problem : "";
+}
+
 void print_backups(const Catalog &catalog) {
     if (catalog.backups.empty()) {
         std::printf("  no backup yet\n");
@@ -178,12 +186,12 @@ void print_backups(const Catalog &catalog) {
                "stored", "consistent at");
     for (const CommitDocument &backup : catalog.backups)
         fmt::print(
-            "  {:<17} {:<11} {:<20} {:>10} {:>10} {:>10}  {} on timeline {}{}{}\n", backup.id,
+            "  {:<17} {:<11} {:<20} {:>10} {:>10} {:>10}  {} on timeline {}{}{}{}\n", backup.id,
             backup.full ? "full" : "incremental", iso_time_ms(backup.stopped_ms).substr(0, 19),
             pretty_seconds(static_cast<uint64_t>(std::max<int64_t>(0, backup.stopped_ms - backup.started_ms)) / 1000),
             pretty_bytes(backup.totals.logical_bytes), pretty_bytes(backup.totals.stored_bytes),
             to_string(backup.stop_lsn), backup.stop_timeline, backup.from_standby ? ", from a standby" : "",
-            backup.damage.empty() ? "" : ", WITH DAMAGED PAGES");
+            backup.damage.empty() ? "" : ", WITH DAMAGED PAGES", problem_text(catalog, backup));
 }
 
 void print_chains(const Catalog &catalog) {

@@ -96,6 +96,8 @@ void BackupChoice::read_offers(const std::function<bool()> &tick) {
             for (const std::shared_ptr<Repository> &repository : repositories_) {
                 try {
                     Catalog catalog = load_catalog(*repository, cancel);
+                    if (catalog.epochs.size() > cluster_.epochs.size())
+                        cluster_.epochs = std::move(catalog.epochs);
                     if (readable.empty())
                         backups_ = std::move(catalog.backups);
                     else

@@ -107,6 +107,30 @@ TEST_F(ContinueTest, OfAnotherTimelineNothingIsTaken) {
     EXPECT_EQ(commit_of(id).totals.reused_bytes, 0U);
 }
 
+TEST_F(ContinueTest, AcrossAHistoryThatWasGivenUpNothingIsTaken) {
+    make_cluster();
+    options.epoch = 1;
+    const std::string dead = interrupted(true);
+    const auto claim = [&](uint64_t number, const std::string &reason) {
+        EpochDocument epoch;
+        epoch.number = number;
+        epoch.timeline = attempt_of(true).timeline;
+        epoch.reason = reason;
+        const std::string key = layout.epoch(number);
+        const Bytes body = encode_document(encode(epoch), number, random_uuid());
+        ASSERT_EQ(stores[0]->put_new({.key = key, .body = body}, never), PutOutcome::kStored);
+    };
+    claim(1, "first");
+    claim(2, "put back to a snapshot");
+    options.epoch = 2;
+    const std::string id = full();
+    EXPECT_FALSE(adopts_from(id, dead));
+    EXPECT_EQ(commit_of(id).epoch, 2U);
+    // What died in the same epoch is continued.
+    const std::string again = interrupted(true);
+    EXPECT_TRUE(adopts_from(full(), again));
+}
+
 // Bytes that changed are not taken for what was stored, however alike: only a keyed hash of what is read now counts.
 TEST_F(ContinueTest, ChangedBytesAreStoredAgain) {
     make_cluster();

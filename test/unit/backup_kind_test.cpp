@@ -59,6 +59,35 @@ TEST_F(BackupKind, IncrementalOnTheNewestWithAllAncestors) {
     EXPECT_FALSE(decide().full);
 }
 
+// The disk was put back to a state before the newest backup's end, and the server goes on beyond it on the same
+// timeline.
+TEST_F(BackupKind, NoParentOfAHistoryThatWasGivenUp) {
+    for (CommitDocument &backup : backups)
+        backup.epoch = 1;
+    const auto epoch = [](uint64_t number, TimelineId timeline, uint64_t lsn, const std::string &reason) {
+        EpochDocument document;
+        document.number = number;
+        document.timeline = timeline;
+        document.lsn = Lsn{lsn};
+        document.reason = reason;
+        return document;
+    };
+    now.epochs = {epoch(1, 3, 0x100, "first"), epoch(2, 3, 0x3280, "take-over behind all backups")};
+    EXPECT_EQ(decide().parents.front(), "20261103T000000I");
+    now.epochs[1].lsn = Lsn{0x3190};
+    EXPECT_EQ(decide().parents, (std::vector<std::string>{"20261102T000000I", "20261101T000000F"}));
+    now.epochs[1].lsn = Lsn{0x3070};
+    expect_full("is of a history that was given up: epoch 2 began at 0/3070 on timeline 3");
+    // A backup of the new epoch that is built on an abandoned one inherits its blocks.
+    backups.back().epoch = 2;
+    expect_full("Backup 20261102T000000I is of a history that was given up");
+    // A promotion begins its timeline: what standbys stored of that before the epoch was claimed is the same history.
+    now.epochs = {epoch(1, 2, 0x100, "first"), epoch(2, 3, 0x2000, "promotion")};
+    EXPECT_EQ(decide().parents.front(), "20261103T000000I");
+    now.epochs = {epoch(1, 3, 0x100, "first"), epoch(2, 3, 0x2000, "promotion")};
+    expect_full("history that was given up");
+}
+
 TEST_F(BackupKind, FullWhenAskedForOrNothingIsThere) {
     request.wanted = WantedKind::kFull;
     expect_full("asked for");

@@ -1,6 +1,7 @@
 #include "plan_test_support.h"
 
 #include "base/error.h"
+#include "plan/chains.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -143,6 +144,15 @@ TEST_F(OneTimeline, ARestorePointIsFoundByName) {
     EXPECT_EQ(refusal(NameTarget{"other"}).code(), ErrorCode::kUnreachableTarget);
 }
 
+TEST_F(OneTimeline, AnXidOrANameThatIsNowhereIsRefusedWithTheWindowsAndTheNewestMoment) {
+    for (const RecoveryTarget &target : {RecoveryTarget{XidTarget{4711}}, RecoveryTarget{NameTarget{"nowhere"}}}) {
+        const Error error = refusal(target);
+        EXPECT_EQ(error.code(), ErrorCode::kUnreachableTarget);
+        EXPECT_THAT(error.detail(), HasSubstr("0/A000000"));
+        EXPECT_THAT(error.hint(), HasSubstr("is 1970-01-01 00:00:09.000000+00 (0/A000000)"));
+    }
+}
+
 TEST_F(OneTimeline, AChosenBackupIsUsedOrRefused) {
     request.backup = "20260101T000001F";
     EXPECT_EQ(plan(LatestTarget{}).wal_to, at(5));
@@ -209,6 +219,55 @@ TEST_F(TwoTimelines, SegmentsBelongToTheNewestTimelineThatHasBegun) {
     const TimelinePath path = *path_to(catalog, 2);
     EXPECT_EQ(owner_of_segment(path, 3, kSegment), 1U);
     EXPECT_EQ(owner_of_segment(path, 4, kSegment), 2U);
+}
+
+// The disk was put back to segment 2, and the server goes on from there: also on the timeline that leaves later.
+TEST_F(TwoTimelines, ABackupOfALostHistoryIsNotRestored) {
+    catalog.backups[0].epoch = 1;
+    catalog.backups.push_back(test::backup("20260101T000002F", 1, at(3, 100), at(3, 200), 3500));
+    catalog.backups[1].epoch = 1;
+    EXPECT_EQ(plan(LatestTarget{}).backup, "20260101T000002F");
+    EpochDocument epoch;
+    epoch.number = 2;
+    epoch.timeline = 1;
+    epoch.lsn = at(2, 300);
+    epoch.reason = "put back";
+    catalog.epochs = {epoch};
+    EXPECT_EQ(plan(LatestTarget{}).backup, "20260101T000001F");
+    EXPECT_EQ(plan(LatestTarget{}).target_timeline, 2U);
+    EXPECT_EQ(plan(LsnTarget{at(3, 500)}).backup, "20260101T000001F");
+    EXPECT_FALSE(is_restorable(catalog, catalog.backups[1]));
+    EXPECT_THAT(why_not_restorable(catalog, catalog.backups[1]).value(), HasSubstr("its history was given up"));
+    EXPECT_TRUE(is_restorable(catalog, catalog.backups[0]));
+    for (const RecoveryWindow &window : recovery_windows(catalog, &facts))
+        EXPECT_THAT(window.backups, ElementsAre("20260101T000001F"));
+    request.backup = "20260101T000002F";
+    const Error error = refusal(LatestTarget{});
+    EXPECT_EQ(error.code(), ErrorCode::kUnreachableTarget);
+    EXPECT_THAT(error.detail(), HasSubstr("epoch 2 began at 0/200012C on timeline 1"));
+}
+
+// One that began before a promotion and ended behind it, on a standby that followed.
+TEST_F(TwoTimelines, ABackupThatCrossesAPromotionIsNotOfALostHistory) {
+    CommitDocument crossing = test::backup("20260101T000002F", 1, at(3, 100), at(5, 200), 3500);
+    crossing.stop_timeline = 2;
+    crossing.epoch = 1;
+    crossing.wal_ranges = {{1, at(3, 100), at(4, 1000)}, {2, at(4, 1000), at(5, 200)}};
+    catalog.backups.push_back(crossing);
+    EpochDocument epoch;
+    epoch.number = 2;
+    epoch.timeline = 2;
+    epoch.lsn = at(4, 1000);
+    epoch.reason = "promotion";
+    catalog.epochs = {epoch};
+    EXPECT_TRUE(is_restorable(catalog, crossing));
+    // The old primary's disk is put back: what the backup needs of its timeline is lost.
+    epoch.number = 3;
+    epoch.timeline = 1;
+    epoch.lsn = at(3, 500);
+    epoch.reason = "put back";
+    catalog.epochs.push_back(epoch);
+    EXPECT_FALSE(is_restorable(catalog, crossing));
 }
 
 TEST_F(TwoTimelines, WithoutItsHistoryATimelineIsNotOffered) {

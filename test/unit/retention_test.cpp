@@ -12,6 +12,7 @@ namespace {
 
 using test::at;
 using test::kSegment;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -176,11 +177,45 @@ TEST_F(Retention, TheNewestIsTheNewestThatCanBeRestored) {
     only_window(0);
     const RetentionPlan result = plan();
     EXPECT_TRUE(result.backups[3].keep);
-    EXPECT_FALSE(result.backups[4].keep);
-    EXPECT_THAT(result.backups[4].reason, HasSubstr("cannot be restored"));
+    EXPECT_THAT(result.backups[3].reason, HasSubstr("newest restorable backup"));
+    EXPECT_FALSE(result.backups[2].keep);
+    // Its WAL may be on its way to a repository that lags behind.
+    EXPECT_TRUE(result.backups[4].keep);
+    EXPECT_THAT(result.backups[4].reason, HasSubstr("younger than the newest restorable backup"));
+    catalog.timelines[0].runs = {{1, 31}, {33, 50}};
+    EXPECT_THAT(plan().backups[3].reason, HasSubstr("cannot be restored"));
+    EXPECT_FALSE(plan().backups[3].keep) << "older than the newest that can be";
     catalog.timelines[0].runs = {{1, 50}};
     make_incremental(4, {77}); // what it is built on is not there
     EXPECT_TRUE(plan().backups[3].keep);
+}
+
+// The WAL of the new history covers the LSNs of the backup whose history was given up.
+TEST_F(Retention, ABackupOfALostHistoryIsNeitherTheNewestNorTheBaseOfTheWindow) {
+    days(10);
+    for (CommitDocument &backup : catalog.backups)
+        backup.epoch = 1;
+    EpochDocument epoch;
+    epoch.number = 2;
+    epoch.timeline = 1;
+    epoch.lsn = at(65);
+    catalog.epochs = {epoch};
+    only_window(0);
+    EXPECT_THAT(kept(), Contains(6)) << "the newest that can be restored";
+    now -= 2 * kDay; // the window begins behind backup 7
+    only_window(kDay / 2);
+    EXPECT_THAT(kept(), Contains(6)) << "the window begins with it";
+    rules = {0, 1, 0, 0, 0, 0};
+    EXPECT_THAT(kept(), Contains(6));
+    rules = {0, 0, 1, 0, 0, 0};
+    EXPECT_THAT(kept(), Contains(6));
+    catalog.backups.push_back(catalog.backups.back());
+    catalog.backups.back().id = name(10);
+    catalog.backups.back().epoch = 2;
+    now = kNow;
+    only_window(0);
+    EXPECT_THAT(kept(), ElementsAre(10)) << "the first of the new history";
+    EXPECT_THAT(plan().backups[8].reason, HasSubstr("its history was given up, epoch 2 began at 0/41000000"));
 }
 
 TEST_F(Retention, WhereNothingCanBeRestoredEverythingStays) {

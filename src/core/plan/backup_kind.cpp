@@ -1,5 +1,7 @@
 #include "plan/backup_kind.h"
 
+#include "plan/abandoned.h"
+
 #include <algorithm>
 #include <fmt/format.h>
 
@@ -13,6 +15,12 @@ const CommitDocument *find_backup(const std::vector<CommitDocument> &backups, co
     const auto found =
         std::find_if(backups.begin(), backups.end(), [&](const CommitDocument &backup) { return backup.id == id; });
     return found == backups.end() ? nullptr : &*found;
+}
+
+std::optional<std::string> history_objection(const CommitDocument &backup, const ClusterFacts &now) {
+    if (const EpochDocument *epoch = abandoned_by(now.epochs, backup))
+        return fmt::format("Backup {} is of a history that was given up: {}.", backup.id, describe_abandoned(*epoch));
+    return std::nullopt;
 }
 
 // Blocks of the parent that were written after the cluster left its timeline would be taken for the cluster's own.
@@ -36,12 +44,15 @@ std::optional<std::string> timeline_objection(const CommitDocument &parent, cons
 }
 
 std::optional<std::string> chain_objection(const CommitDocument &parent, const std::vector<CommitDocument> &backups,
-                                           const std::set<std::string, std::less<>> &expired) {
+                                           const std::set<std::string, std::less<>> &expired, const ClusterFacts &now) {
     for (const std::string &id : parent.parents) {
         if (expired.contains(id))
             return fmt::format("Backup {} builds on {}, which is being expired.", parent.id, id);
-        if (find_backup(backups, id) == nullptr)
+        const CommitDocument *ancestor = find_backup(backups, id);
+        if (ancestor == nullptr)
             return fmt::format("Backup {} builds on {}, which is missing.", parent.id, id);
+        if (auto objection = history_objection(*ancestor, now))
+            return objection;
     }
     return std::nullopt;
 }
@@ -88,6 +99,8 @@ std::optional<std::string> objection_to(const CommitDocument &parent, const Clus
     if (parent.checksum_version != now.checksum_version)
         return fmt::format("Page checksums were turned {} since backup {}.", now.checksum_version != 0 ? "on" : "off",
                            parent.id);
+    if (auto objection = history_objection(parent, now))
+        return objection;
     return timeline_objection(parent, now);
 }
 
@@ -99,7 +112,7 @@ ParentChoice choose_parent(const std::vector<CommitDocument> &backups,
             continue;
         std::optional<std::string> objection = objection_to(*backup, now);
         if (!objection)
-            objection = chain_objection(*backup, backups, expired);
+            objection = chain_objection(*backup, backups, expired, now);
         if (!objection) {
             choice.parent = &*backup;
             choice.reason.clear();

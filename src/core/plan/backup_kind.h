@@ -35,6 +35,7 @@ struct ClusterFacts {
     TimelineId timeline = 0;
     std::vector<TimelineSwitch> ancestors; // of `timeline`, oldest first; empty for timeline 1
     Lsn start_lsn;                         // the new backup's, or the end of WAL when that is not known yet
+    std::vector<EpochDocument> epochs;     // of the repositories, ascending
 };
 
 struct KindRequest {

@@ -1,5 +1,6 @@
 #include "plan/chains.h"
 
+#include "plan/abandoned.h"
 #include "plan/recovery_windows.h"
 
 #include <algorithm>
@@ -21,11 +22,22 @@ std::string chain_of(const CommitDocument &backup) {
     return backup.full || backup.parents.empty() ? backup.id : backup.parents.back();
 }
 
-bool is_restorable(const Catalog &catalog, const CommitDocument &backup) {
-    if (!catalog.has_whole_chain(backup))
-        return false;
+std::optional<std::string> why_not_restorable(const Catalog &catalog, const CommitDocument &backup) {
+    for (const std::string &parent : backup.parents)
+        if (catalog.backup(parent) == nullptr)
+            return "backup " + parent + " that it is built on is missing";
+    if (const EpochDocument *epoch = abandoned_by(catalog, backup))
+        return "its history was given up: " + describe_abandoned(*epoch);
     const auto path = path_to(catalog, backup.stop_timeline);
-    return path && is_on_path(backup, *path) && usable_reach(catalog, *path, backup).end >= backup.stop_lsn;
+    if (!path || !is_on_path(backup, *path))
+        return "the history of timeline " + std::to_string(backup.stop_timeline) + " is missing or does not hold it";
+    if (usable_reach(catalog, *path, backup).end < backup.stop_lsn)
+        return "the WAL that makes it consistent is missing";
+    return std::nullopt;
+}
+
+bool is_restorable(const Catalog &catalog, const CommitDocument &backup) {
+    return !why_not_restorable(catalog, backup);
 }
 
 std::vector<BackupChain> backup_chains(const Catalog &catalog) {

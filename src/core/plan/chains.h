@@ -4,6 +4,7 @@
 #include "repo/catalog.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,5 +33,7 @@ struct BackupChain {
 
 // Whether the backup can be made consistent: its chain is whole and its WAL is there.
 [[nodiscard]] bool is_restorable(const Catalog &catalog, const CommitDocument &backup);
+// Why not, a sentence without its full stop; nullopt when it is.
+[[nodiscard]] std::optional<std::string> why_not_restorable(const Catalog &catalog, const CommitDocument &backup);
 
 } // namespace pgvigil

@@ -1,6 +1,7 @@
 #include "plan/recovery_windows.h"
 
 #include "base/time.h"
+#include "plan/abandoned.h"
 #include "plan/wal_search.h"
 
 #include <algorithm>
@@ -29,6 +30,9 @@ std::optional<int64_t> stored_time(const Catalog &catalog, const RecoveryWindow 
 } // namespace
 
 Reach usable_reach(const Catalog &catalog, const TimelinePath &path, const CommitDocument &backup) {
+    // The WAL that is there now is of another history.
+    if (abandoned_by(catalog, backup) != nullptr)
+        return {backup.start_timeline, Lsn{}};
     Reach reach = contiguous_reach(catalog, path, backup.start_lsn);
     if (reach.end >= backup.stop_lsn || !backup.own_wal)
         return reach;

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "plan/abandoned.h"
 #include "plan/wal_search.h"
 
 #include <algorithm>
@@ -79,7 +80,7 @@ class Planner {
                 .detail("The newest backup is \"" + catalog_.backups.back().id + "\".")
                 .hint("See pgvigil list.");
         if (!request_.backup.empty())
-            check_chain(*catalog_.backup(request_.backup));
+            check_backup(*catalog_.backup(request_.backup));
         if (request_.timeline && !path_to(catalog_, *request_.timeline))
             throw Error(ErrorCode::kNotFound,
                         "timeline " + std::to_string(*request_.timeline) + " is not in the repository")
@@ -90,6 +91,14 @@ class Planner {
     [[nodiscard]] bool ends_before(const Candidate &candidate, const Candidate &broken) const {
         return std::holds_alternative<LatestTarget>(request_.target) &&
                (candidate.timeline < broken.timeline || candidate.reach.end < broken.reach.end);
+    }
+
+    void check_backup(const CommitDocument &backup) const {
+        check_chain(backup);
+        if (const EpochDocument *epoch = abandoned_by(catalog_, backup))
+            throw Error(ErrorCode::kUnreachableTarget, "backup \"" + backup.id + "\" cannot be restored")
+                .detail("Its history was given up: " + describe_abandoned(*epoch) + ".")
+                .hint("See pgvigil list for what can be restored.");
     }
 
     void check_chain(const CommitDocument &backup) const {
@@ -270,7 +279,13 @@ class Planner {
                         best = edge;
             return "The nearest position that can be restored is " + to_string(*best) + ".";
         }
-        return "See pgvigil list for what can be restored.";
+        // Where a transaction or a name would be, nobody knows who has not seen it.
+        const RecoveryWindow &newest = windows.back();
+        const std::string lsn = to_string(newest.to_lsn);
+        return "The newest moment that can be restored is " +
+               (newest.to_us ? postgres_time_us(std::max(*newest.to_us, newest.from_ms * 1000)) + " (" + lsn + ")"
+                             : lsn) +
+               ". See pgvigil list for what can be restored.";
     }
 
     [[noreturn]] void refuse() {

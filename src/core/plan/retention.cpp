@@ -1,5 +1,6 @@
 #include "plan/retention.h"
 
+#include "plan/abandoned.h"
 #include "plan/calendar_period.h"
 #include "plan/retention_wal.h"
 
@@ -14,6 +15,7 @@ namespace {
 constexpr const char *kWindow = "recovery window";
 constexpr const char *kWindowBegin = "the recovery window begins with it";
 constexpr const char *kNewest = "newest restorable backup";
+constexpr const char *kYounger = "younger than the newest restorable backup";
 constexpr const char *kNothingRestorable = "nothing can be restored: everything is kept";
 
 // A backup that can be made consistent along the path to a timeline.
@@ -129,6 +131,15 @@ class Planner {
         // A timeline with a higher number that cannot be restored yet may be the one that is written now.
         for (const CommitDocument *backup : latest_by_id())
             keep(backup->id, kNewest);
+        keep_younger();
+    }
+
+    // WAL may be on its way to a repository that lags behind the others: then they can be restored soon.
+    void keep_younger() {
+        const std::string &newest = latest_by_id().front()->id;
+        for (const CommitDocument &backup : catalog_.backups)
+            if (backup.id > newest && abandoned_by(catalog_, backup) == nullptr)
+                keep(backup.id, kYounger);
     }
 
     // Backups' order of time may differ from the order of timelines: the one made last stays as well.
@@ -248,6 +259,11 @@ class Planner {
             needs_.add_backup(catalog_, *by_id_.at(id), "makes backup " + id + " consistent");
     }
 
+    [[nodiscard]] std::string why_unusable(const CommitDocument &backup) const {
+        const EpochDocument *epoch = abandoned_by(catalog_, backup);
+        return epoch == nullptr ? "" : ": its history was given up, " + describe_abandoned(*epoch);
+    }
+
     RetentionPlan finish() {
         RetentionPlan plan;
         plan.kept = needs_.result();
@@ -262,8 +278,9 @@ class Planner {
                 for (const std::string &reason : found->second)
                     verdict.reason += (verdict.reason.empty() ? "" : "; ") + reason;
             } else {
-                verdict.reason =
-                    restorable_.contains(backup.id) ? "no rule keeps it" : "no rule keeps it; it cannot be restored";
+                verdict.reason = restorable_.contains(backup.id)
+                                     ? "no rule keeps it"
+                                     : "no rule keeps it; it cannot be restored" + why_unusable(backup);
             }
             plan.backups.push_back(std::move(verdict));
         }
@@ -308,6 +325,13 @@ bool RetentionPlan::keeps_segments(TimelineId timeline, uint64_t first, uint64_t
         first = std::max(first, wal.last + 1);
     }
     return false;
+}
+
+bool RetentionPlan::keeps_some(TimelineId timeline, uint64_t first, uint64_t last) const noexcept {
+    const auto found = kept.find(timeline);
+    return found != kept.end() && std::any_of(found->second.begin(), found->second.end(), [&](const KeptWal &wal) {
+               return wal.first <= last && first <= wal.last;
+           });
 }
 
 RetentionPlan plan_retention(const RetentionInput &input) {

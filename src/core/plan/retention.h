@@ -82,6 +82,8 @@ struct RetentionPlan {
     [[nodiscard]] bool keeps_backup(std::string_view id) const noexcept;
     // Whether every segment from `first` to `last` stays.
     [[nodiscard]] bool keeps_segments(TimelineId timeline, uint64_t first, uint64_t last) const noexcept;
+    // Whether any of them does.
+    [[nodiscard]] bool keeps_some(TimelineId timeline, uint64_t first, uint64_t last) const noexcept;
     [[nodiscard]] bool keeps_segment(TimelineId timeline, uint64_t segment) const noexcept {
         return keeps_segments(timeline, segment, segment);
     }

@@ -35,11 +35,6 @@ struct TimelineWal {
     std::map<uint64_t, uint64_t> header_epochs = {};
 };
 
-struct UnreadableDocument {
-    std::string key;
-    std::string message;
-};
-
 struct Catalog {
     uint64_t system_identifier = 0;
     uint64_t segment_size = 0;           // bytes; 0 when there is neither a backup nor a segment

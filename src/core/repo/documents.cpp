@@ -261,6 +261,7 @@ std::string encode(const CommitDocument &document) {
                  {"kind", document.full ? "full" : "incremental"},
                  {"parents", text_list(document.parents)},
                  {"parent_commit_digests", document.parent_commit_digests},
+                 {"epoch", document.epoch},
                  {"system_identifier", fields::identifier_value(document.system_identifier)},
                  {"server_version", document.server_version},
                  {"block_size", document.block_size},
@@ -307,6 +308,7 @@ CommitDocument decode_commit(std::string_view json, std::string_view key) {
     document.parents = read_backup_ids(source, "parents", key);
     for (const auto &[id, digest] : fields::object_member(source, "parent_commit_digests", key).items())
         document.parent_commit_digests[id] = fields::text(digest, "parent_commit_digests", key);
+    document.epoch = fields::number<uint64_t>(source, "epoch", key);
     read_cluster_facts(source, document, key);
     read_wal_facts(source, document, key);
     document.started_ms = fields::time_member(source, "started", key);

@@ -16,6 +16,12 @@
 
 namespace pgvigil {
 
+// One that is there and says nothing: damaged, or of a newer format.
+struct UnreadableDocument {
+    std::string key;
+    std::string message;
+};
+
 // <root>/pgvigil.json
 struct RepositoryDocument {
     Uuid id{};
@@ -90,6 +96,7 @@ struct CommitDocument {
     bool full = true;
     std::vector<std::string> parents;
     std::map<std::string, std::string> parent_commit_digests; // id → SHA-256 hex of its commit object
+    uint64_t epoch = 0;                                       // of the writer when the backup began
     uint64_t system_identifier = 0;
     uint32_t server_version = 0; // PG_VERSION_NUM
     uint32_t block_size = 8192;  // bytes

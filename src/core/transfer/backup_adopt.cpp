@@ -2,8 +2,10 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "plan/abandoned.h"
 #include "repo/attempt_renewal.h"
 #include "repo/envelope.h"
+#include "repo/epochs.h"
 #include "repo/tombstones.h"
 
 #include <algorithm>
@@ -81,6 +83,19 @@ std::map<std::string, StoredObject> listed_in_renewals(const Repository &reposit
     }
 }
 
+// Whether the server was put back to an earlier state since: what the attempt read may be of a history that was given
+// up.
+bool is_of_lost_history(const Repository &repository, const AttemptDocument &attempt, const CancelToken &cancel) {
+    const auto header = read_header(repository.store(), repository.layout().attempt(attempt.id), cancel);
+    if (!header)
+        return true;
+    const std::vector<EpochDocument> epochs = list_epochs(repository, 0, cancel);
+    return std::any_of(epochs.begin(), epochs.end(), [&](const EpochDocument &epoch) {
+        return epoch.number > header->header.epoch && epoch.timeline == attempt.timeline &&
+               gives_up_history(epochs, epoch);
+    });
+}
+
 } // namespace
 
 std::vector<std::string> find_dead_attempts(const BackupUploader &uploader, const AttemptDocument &own,
@@ -103,7 +118,8 @@ std::vector<std::string> find_dead_attempts(const BackupUploader &uploader, cons
         if (!json)
             continue;
         const AttemptDocument document = decode_attempt(*json, layout.attempt(id));
-        if (document.system_identifier != own.system_identifier || document.timeline != own.timeline)
+        if (document.system_identifier != own.system_identifier || document.timeline != own.timeline ||
+            is_of_lost_history(*repository, document, cancel))
             continue;
         const bool same_server = document.instance == own.instance && document.host == own.host;
         if ((rules.alone && same_server) || store.clock_ms(cancel) - signs.newest_ms >= rules.silence.count())

@@ -32,7 +32,8 @@ struct DeadAttemptRules {
     bool alone = false;
 };
 
-// Attempts like `own` (same cluster and timeline) that died after the newest backup, the newest first, at most three.
+// Attempts like `own` (same cluster and timeline, and no history given up since) that died after the newest backup, the
+// newest first, at most three.
 [[nodiscard]] std::vector<std::string> find_dead_attempts(const BackupUploader &uploader, const AttemptDocument &own,
                                                           const DeadAttemptRules &rules, const CancelToken &cancel);
 

@@ -280,6 +280,7 @@ std::vector<std::string> BackupWriter::commit(CommitDocument document, const Can
     document.id = state.attempt.id;
     document.full = state.full;
     document.parents = state.attempt.parents;
+    document.epoch = state.options.epoch;
     if (document.host.empty())
         document.host = state.attempt.host;
     if (document.instance == Uuid{})
