@@ -33,17 +33,17 @@ Json to_json(const VerifyVerdict &verdict) {
     Json problems = Json::array();
     for (const VerifyProblem &problem : verdict.problems)
         problems.push_back({{"object", problem.object}, {"problem", problem.problem}});
-    return {{"repository", verdict.repository},
-            {"backup", verdict.backup_id},
-            {"ok", verdict.problems.empty()},
-            {"objects", verdict.objects},
-            {"bytes", verdict.bytes},
-            {"problems", std::move(problems)},
-            {"more_problems", verdict.more_problems}};
+    return {{"repository", verdict.repository}, {"backup", verdict.backup_id},
+            {"ok", verdict.problems.empty()},   {"expired", verdict.expired},
+            {"objects", verdict.objects},       {"bytes", verdict.bytes},
+            {"problems", std::move(problems)},  {"more_problems", verdict.more_problems}};
 }
 
 void print(const VerifyVerdict &verdict) {
-    fmt::print("{}  {:<7}  {} objects, {}\n", verdict.backup_id, verdict.problems.empty() ? "ok" : "DAMAGED",
+    fmt::print("{}  {:<7}  {} objects, {}\n", verdict.backup_id,
+               verdict.expired            ? "expired"
+               : verdict.problems.empty() ? "ok"
+                                          : "DAMAGED",
                verdict.objects, pretty_bytes(verdict.bytes));
     for (const VerifyProblem &problem : verdict.problems)
         fmt::print("  {}: {}\n", problem.object, problem.problem);

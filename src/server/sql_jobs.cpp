@@ -78,8 +78,9 @@ Rows verify_rows(const std::string &backup) {
         const bool good = verdict.problems.empty();
         rows.push_back({Cell(verdict.repository), Cell(verdict.backup_id), cell(good), cell(verdict.objects),
                         cell(verdict.bytes), std::nullopt,
-                        good ? std::nullopt
-                             : Cell(std::to_string(verdict.problems.size() + verdict.more_problems) + " problems")});
+                        verdict.expired ? Cell("expired meanwhile")
+                        : good          ? std::nullopt
+                               : Cell(std::to_string(verdict.problems.size() + verdict.more_problems) + " problems")});
         for (const VerifyProblem &problem : verdict.problems)
             rows.push_back({Cell(verdict.repository), Cell(verdict.backup_id), cell(false), std::nullopt, std::nullopt,
                             Cell(problem.object), Cell(problem.problem)});

@@ -29,8 +29,9 @@ void WalSearch::expect(uint64_t first, uint64_t last) {
 std::optional<WalBlock> WalSearch::block_of(uint64_t segment) {
     const TimelineId owner = owner_of_segment(path_, segment, segment_size_);
     std::optional<WalBlock> block = source_.block(owner, segment);
-    if (!block)
-        return block;
+    // One with holes says nothing of what has arrived there since.
+    if (!block || !block->is_whole())
+        return std::nullopt;
     // Only what the path reads from this timeline.
     for (const TimelineStep &step : path_)
         if (step.timeline == owner) {
