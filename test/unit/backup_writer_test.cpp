@@ -1,10 +1,13 @@
 #include "transfer/backup_writer.h"
 
 #include "backup_support.h"
-#include "pgdata/page.h"
-#include "storage/faulty_store.h"
 
+#include "base/wal_name.h"
+#include "pgdata/page.h"
+#include "repo/expired_wal.h"
 #include "repo/pack.h"
+#include "storage/faulty_store.h"
+#include "transfer/wal_presence.h"
 
 #include <chrono>
 #include <sys/fsuid.h>
@@ -288,6 +291,46 @@ TEST_F(BackupWriterTest, pack_that_disappears_before_the_commit_is_noticed) {
     EXPECT_EQ(error.code(), ErrorCode::kConflict);
     EXPECT_NE(error.message().find(layout.pack(id, 0)), std::string::npos);
     EXPECT_FALSE(BackupReadBack(*stores[0], id).commit());
+}
+
+TEST_F(BackupWriterTest, wal_that_expires_before_the_commit_is_noticed) {
+    use_repositories(1);
+    make_cluster();
+    CommitDocument document = facts();
+    document.wal_ranges = {{1, Lsn{0x1000028}, Lsn{0x3000000}}}; // segments 1 and 2
+    const std::string name = segment_name(1, 2, 16 * kMiB);
+    for (const bool own : {false, true}) {
+        BackupWriter writer(repositories, {}, progress, log);
+        const std::string id = writer.begin(attempt(), true, never);
+        writer.copy(source, never);
+        (void)mark_wal_expired(*repositories[0], {1, {2, 5}, 1}, never);
+        if (own) { // what it brings itself may go
+            writer.add_file("pg_wal/" + name, some_bytes(100, 1), 0600, 0, never);
+            EXPECT_EQ(writer.commit(document, never).size(), 1U);
+            continue;
+        }
+        const Error error = test::error_of([&] { return writer.commit(document, never); });
+        EXPECT_EQ(error.code(), ErrorCode::kConflict);
+        EXPECT_NE(error.message().find(name), std::string::npos) << error.message();
+        EXPECT_FALSE(BackupReadBack(*stores[0], id).commit());
+    }
+}
+
+TEST_F(BackupWriterTest, a_mark_of_expired_wal_makes_it_missing) {
+    use_repositories(1);
+    const auto put = [&](uint64_t segment) {
+        const std::string key = layout.wal_file(segment_name(1, segment, 16 * kMiB));
+        ASSERT_EQ(stores[0]->put_new({.key = key, .body = as_view("x")}, never), PutOutcome::kStored);
+    };
+    for (const uint64_t segment : {1, 2, 4})
+        put(segment);
+    const WalNeed need{{{1, Lsn{0x1000028}, Lsn{0x4000100}}}, 16 * kMiB, 0};
+    const auto name = [](uint64_t segment) { return segment_name(1, segment, 16 * kMiB); };
+    EXPECT_EQ(missing_segments(*repositories[0], need, 10, never), (std::vector<std::string>{name(3)}));
+    (void)mark_wal_expired(*repositories[0], {1, {0, 1}, 1}, never);
+    EXPECT_EQ(missing_segments(*repositories[0], need, 10, never), (std::vector<std::string>{name(3), name(1)}));
+    EXPECT_EQ(missing_segments(*repositories[0], need, 1, never), (std::vector<std::string>{name(3)}));
+    EXPECT_EQ(expired_segments(*repositories[0], need, 10, never), (std::vector<std::string>{name(1)}));
 }
 
 TEST_F(BackupWriterTest, cancel_ends_a_throttled_backup_within_a_second) {

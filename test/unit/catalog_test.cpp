@@ -133,6 +133,29 @@ TEST_F(CatalogTest, WhatALostWriterStoredBehindAnEpochDoesNotCount) {
     EXPECT_THAT(load().timelines[0].runs, ElementsAre(SegmentRun{1, 3}));
 }
 
+// Put back by far more than a lost writer has on its way: nothing of what was given up may look like the new history.
+TEST_F(CatalogTest, AllThatARollbackGaveUpDoesNotCount) {
+    for (uint64_t segment = 1; segment <= 500; ++segment)
+        put_segment(1, segment, 1);
+    put_epoch(1, 1, Lsn{0});
+    put_epoch(2, 1, Lsn{100 * kSegment + 100});
+    EXPECT_THAT(load().timelines[0].runs, ElementsAre(SegmentRun{1, 99}));
+    const auto put_own = [&](uint64_t segment) {
+        put_wal(layout.wal_file_of_epoch(segment_name(1, segment, kSegment), 2), "own", kSegment, 2);
+    };
+    for (uint64_t segment = 100; segment <= 300; ++segment)
+        if (segment != 250)
+            put_own(segment);
+    EXPECT_THAT(load().timelines[0].runs, ElementsAre(SegmentRun{1, 249}, SegmentRun{251, 300}));
+    for (uint64_t segment = 301; segment <= 500; ++segment)
+        put_own(segment);
+    for (uint64_t segment = 501; segment <= 900; ++segment)
+        put_segment(1, segment, 2);
+    const Catalog catalog = load();
+    EXPECT_THAT(catalog.timelines[0].runs, ElementsAre(SegmentRun{1, 249}, SegmentRun{251, 900}));
+    EXPECT_LE(catalog.timelines[0].header_epochs.size(), 130U) << "no header of all the others is read";
+}
+
 TEST_F(CatalogTest, ADamagedCommitIsNamedAndTheOthersAreListed) {
     put_commit("20260101T000000F", 1, Lsn{kSegment}, Lsn{kSegment + 80});
     Bytes broken = *store->get(layout.commit("20260101T000000F"), kMiB, cancel);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "storage/faulty_store.h"
+#include "transfer/wal_presence.h"
 
 #include <gmock/gmock.h>
 
@@ -15,6 +16,7 @@ using test::ExpireWorld;
 using test::fill;
 using test::kDayMs;
 using test::kHourMs;
+using test::kSegment;
 
 constexpr const char *kFull1 = "20270101T000000F";
 constexpr const char *kDead = "20270103T120000F";
@@ -174,11 +176,97 @@ TEST(ExpireRace, NoInterleavingLosesABackup) {
     RecordProperty("races", static_cast<int>(races));
 }
 
-// A keep that is said at any moment of a run is obeyed or refused, never forgotten.
-TEST(ExpireRace, AKeepIsObeyedOrRefused) {
+// A full backup of a standby that lags behind: its redo lies before the newest backup's start, in WAL that nothing else
+// needs. It looks for marks before it commits, as transfer/backup_commit.cpp does.
+class LaggingBackup {
+  public:
+    static constexpr const char *kId = "20270107T000000F";
+    static constexpr size_t kSteps = 3;
+
+    explicit LaggingBackup(ExpireWorld &world) : world_(world) {}
+
+    void step() {
+        switch (done_++) {
+        case 0:
+            world_.add_attempt(kId, {}, at(20, 100), 0);
+            break;
+        case 1:
+            yields_ = !missing_segments(world_.repository(world_.memory),
+                                        {{{1, at(20, 100), at(21, 200)}}, kSegment, 0}, 1, world_.never)
+                           .empty();
+            break;
+        default:
+            if (!yields_) {
+                CommitDocument document = test::backup(kId, 1, at(20, 100), at(21, 200), world_.now);
+                document.system_identifier = test::kExpireCluster;
+                document.wal_ranges = {{1, document.start_lsn, document.stop_lsn}};
+                world_.put(world_.layout.commit(kId), encode_document(encode(document), 1, random_uuid()), 0);
+            }
+        }
+    }
+    [[nodiscard]] size_t done() const { return done_; }
+    [[nodiscard]] bool committed() const { return done_ == kSteps && !yields_; }
+
+  private:
+    ExpireWorld &world_;
+    size_t done_ = 0;
+    bool yields_ = false;
+};
+
+uint64_t race_for_wal(const std::array<uint64_t, LaggingBackup::kSteps> &when, uint64_t &committed) {
+    ExpireWorld world;
+    world.add_wal(1, 1, 2, 5 * kDayMs);
+    world.add_wal(1, 20, 22, 5 * kDayMs);
+    world.add_backup(kFull1, {}, 1, 1, 6 * kDayMs, {}, 1);
+    world.add_backup("20270104T000000F", {}, 22, 22, 3 * kDayMs, {}, 1);
+    LaggingBackup backup(world);
+    uint64_t operation = 0;
+    world.aged->before_each = [&](std::string_view key) {
+        if (!matters(key) && key.find("/wal") == std::string_view::npos)
+            return;
+        ++operation;
+        while (backup.done() < LaggingBackup::kSteps && when[backup.done()] == operation)
+            backup.step();
+    };
+    (void)world.expire();
+    world.aged->before_each = nullptr;
+    while (backup.done() < LaggingBackup::kSteps)
+        backup.step();
+    world.check_listed("after the race");
+    committed += backup.committed() ? 1 : 0;
+    return operation;
+}
+
+TEST(ExpireRace, NoInterleavingTakesTheWalOfABackupThatCommits) {
+    uint64_t races = 0;
+    uint64_t committed = 0;
+    const uint64_t after = race_for_wal({UINT64_MAX, UINT64_MAX, UINT64_MAX}, committed) + 1;
+    ASSERT_GT(after, 20U);
+    committed = 0;
+    for (uint64_t attempt = 1; attempt <= after; attempt += 4)
+        for (uint64_t check = attempt; check <= after; ++check)
+            for (const uint64_t commit : {check, check + 2, after}) {
+                ++races;
+                (void)race_for_wal({attempt, check, commit}, committed);
+                if (testing::Test::HasFailure())
+                    FAIL() << "steps before operations " << attempt << " " << check << " " << commit;
+            }
+    EXPECT_GT(committed, 0U);
+    EXPECT_LT(committed, races);
+}
+
+// A keep that is said at any moment of a run is obeyed or refused, never forgotten; also where an earlier one has
+// passed, which the run releases.
+class ExpireRaceWithKeep : public testing::TestWithParam<bool> {};
+
+INSTANTIATE_TEST_SUITE_P(AfterAKeepForATime, ExpireRaceWithKeep, testing::Bool());
+
+TEST_P(ExpireRaceWithKeep, AKeepIsObeyedOrRefused) {
     for (uint64_t moment = 1;; ++moment) {
         ExpireWorld world;
         small_world(world);
+        if (GetParam())
+            add_keep(world.repository(), {kFull1, 0, false, world.now - 1, "test", world.now}, 1, world.never);
         uint64_t operation = 0;
         std::optional<bool> kept;
         world.aged->before_each = [&](std::string_view /*key*/) {

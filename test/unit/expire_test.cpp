@@ -216,6 +216,23 @@ TEST_F(Expire, AKeepIsObeyedAndAReleaseToo) {
     EXPECT_TRUE(world.keys(world.layout.keeps_prefix()).empty());
 }
 
+TEST_F(Expire, AKeepForATimeEndsWithIt) {
+    const int64_t until = world.now + kHourMs;
+    add_keep(world.repository(), {kIncremental2, 0, false, until, "test", world.now}, 1, world.never);
+    (void)world.expire();
+    EXPECT_THAT(world.listed(), ElementsAre(kFull1, kIncremental2, kFull4, kIncremental5));
+    add_keep(world.repository(), {kIncremental2, 0, false, world.now - 1, "test", world.now}, 1, world.never);
+    world.options.dry_run = true;
+    const ExpireReport dry = world.expire();
+    EXPECT_EQ(row(dry, kIncremental2).action, ExpireAction::kDelete);
+    world.options.dry_run = false;
+    const ExpireReport report = world.expire();
+    EXPECT_EQ(row(report, kIncremental2).action, ExpireAction::kDelete);
+    EXPECT_THAT(world.listed(), ElementsAre(kFull4, kIncremental5));
+    EXPECT_TRUE(world.keys(world.layout.data_prefix(kIncremental2)).empty());
+    EXPECT_TRUE(world.keys(world.layout.keeps_prefix()).empty());
+}
+
 TEST_F(Expire, AKeepOfABackupThatIsGoingIsRefused) {
     create_tombstone(world.repository(), {kFull1, "", "", 0}, 1, world.never);
     const Error error =
@@ -289,6 +306,60 @@ TEST_F(Expire, AVersionedBucketOnlyHides) {
 
 TEST_F(Expire, ADocumentThatCannotBeReadStopsEverything) {
     world.memory->overwrite_for_test(world.layout.commit(kFull1), Bytes(100));
+    const auto before = world.keys();
+    EXPECT_EQ(error_of([&] { (void)world.expire(); }).code(), ErrorCode::kCorrupt);
+    EXPECT_EQ(world.keys(), before);
+}
+
+// What cannot be read is named, and what others say is shown; only expiry wants to know.
+TEST_F(Expire, AKeepThatCannotBeReadHoldsAndStopsOnlyExpiry) {
+    add_keep(world.repository(), {kFull1, 0, false, std::nullopt, "test", world.now}, 1, world.never);
+    world.memory->overwrite_for_test(world.layout.keep(kFull1, 1), Bytes(100));
+    create_tombstone(world.repository(), {kFull1, "", "", 0}, 1, world.never);
+    const Catalog catalog = load_catalog(world.repository(), world.never);
+    EXPECT_NE(catalog.backup(kFull1), nullptr) << "may be kept";
+    EXPECT_TRUE(catalog.keeps.at(kFull1).holds(INT64_MAX));
+    ASSERT_EQ(catalog.unreadable.size(), 1U);
+    EXPECT_EQ(catalog.unreadable.front().key, world.layout.keep(kFull1, 1));
+    world.check_listed("all can be restored");
+    const auto before = world.keys();
+    const Error error = error_of([&] { (void)world.expire(); });
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+    EXPECT_THAT(error.message(), HasSubstr(world.layout.keep(kFull1, 1)));
+    EXPECT_EQ(world.keys(), before);
+    // Said again, it is read no more.
+    EXPECT_EQ(
+        error_of([&] { add_keep(world.repository(), {kFull1, 0, false, std::nullopt, "", 0}, 1, world.never); }).code(),
+        ErrorCode::kNotFound)
+        << "there is a tombstone";
+    (void)world.expire();
+    EXPECT_THAT(world.listed(), ElementsAre(kFull4, kIncremental5));
+}
+
+// Timelines and epochs decide what can be restored: without them a backup looks lost that is not.
+TEST_F(Expire, AHistoryOrAnEpochThatCannotBeReadStopsEverything) {
+    const auto before = world.keys();
+    const auto expect_refusal = [&](const std::string &key) {
+        const auto with = world.keys();
+        const Error error = error_of([&] { (void)world.expire(); });
+        EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << key;
+        EXPECT_THAT(error.message(), HasSubstr(key));
+        EXPECT_THAT(error.hint(), HasSubstr("Nothing was deleted."));
+        EXPECT_EQ(world.keys(), with) << key;
+        (void)world.memory->remove({key}, world.never);
+    };
+    world.put_text(world.layout.wal_file(history_name(2)), "bits rot", 5 * kDayMs);
+    expect_refusal(world.layout.wal_file(history_name(2)));
+    world.put_text(world.layout.epoch(2), "bits rot", 5 * kDayMs);
+    expect_refusal(world.layout.epoch(2));
+    EXPECT_EQ(world.keys(), before);
+    (void)world.expire();
+    EXPECT_THAT(world.listed(), ElementsAre(kFull4, kIncremental5));
+}
+
+// Its own documents tell what it needs: nobody else can.
+TEST_F(Expire, ACommitThatOnlyTheIndexCanTellStopsEverything) {
+    world.memory->overwrite_for_test(world.layout.commit(kIncremental5), Bytes(100));
     const auto before = world.keys();
     EXPECT_EQ(error_of([&] { (void)world.expire(); }).code(), ErrorCode::kCorrupt);
     EXPECT_EQ(world.keys(), before);

@@ -165,7 +165,7 @@ TEST_F(IndependentReader, ReadsTheIndexesOfWalAndBackups) {
     };
     const std::string key = wal_block_key(layout, block);
     put(key, encode_wal_block(block, segments));
-    mark_wal_expired(repository, {1, {0, 519}}, never);
+    mark_wal_expired(repository, {1, {0, 519}, 3}, never);
     CommitDocument commit;
     commit.id = "20260101T000000F";
     commit.wal_segment_size = 16 * kMiB;

@@ -212,15 +212,15 @@ TEST(ExpiredWal, MarksComeBackAndNeedlessIndexesAreNamed) {
     put(8192, 4096, 8192, 12287, 4096, 1);
     put(8192, 256, 8192, 8447, 256, 1); // 4: the larger one says the same
     put(4096, 256, 4096, 4351, 256, 1); // 5: the larger one has holes: may be needed
-    const ExpiredWal old{3, {0, 100}};
-    const ExpiredWal newer{3, {0, 5000}};
+    const ExpiredWal old{3, {0, 100}, 1};
+    const ExpiredWal newer{3, {0, 5000}, 2};
     mark_wal_expired(repository, old, cancel);
     mark_wal_expired(repository, newer, cancel);
     mark_wal_expired(repository, newer, cancel);
     EXPECT_THAT(list_expired_wal(repository, cancel), UnorderedElementsAre(old, newer));
-    EXPECT_THAT(list_needless_wal_index(repository, cancel),
+    EXPECT_THAT(list_needless_wal_index(repository, {}, block_at(0, 256).segment_size, cancel),
                 UnorderedElementsAre(expired_wal_key(layout, old), keys[0], keys[1], keys[4], keys[5]));
-    EXPECT_FALSE(parse_expired_wal_key(layout, expired_wal_key(layout, old) + "0"));
+    EXPECT_FALSE(parse_expired_wal_key(layout, expired_wal_key(layout, old) + "x"));
     EXPECT_FALSE(parse_expired_wal_key(layout, keys[0]));
 }
 

@@ -60,7 +60,7 @@ TEST_F(WalIndexWriterTest, ALargeRangeReplacesTheSmallOnes) {
     EXPECT_THAT(catalog.timelines[0].runs, ElementsAre(SegmentRun{1, 4200}));
     WalFactsReader reader(*repository, catalog, cancel);
     EXPECT_EQ(reader.facts(1, 4095)->first_xid, 4095U);
-    EXPECT_THAT(list_needless_wal_index(*repository, cancel), SizeIs(16));
+    EXPECT_THAT(list_needless_wal_index(*repository, load().epochs, segment_size, cancel), SizeIs(16));
 }
 
 TEST_F(WalIndexWriterTest, AHoleWaitsAndWhatArrivesLateIsSeenAtOnceAndIndexedAgain) {
@@ -139,18 +139,46 @@ TEST_F(WalIndexWriterTest, ExpiredWalIsGoneAtOnceWhateverTheIndexSays) {
     put_segments(1, 1, 1100);
     EXPECT_EQ(write_index(), 4U);
     const Catalog known = load();
-    mark_wal_expired(*repository, {1, {0, 700}}, cancel);
+    mark_wal_expired(*repository, {1, {0, 700}, 1}, cancel);
     EXPECT_THAT(load().timelines[0].runs, ElementsAre(SegmentRun{701, 1100})) << "before the first is deleted";
     EXPECT_THAT(load(&known).timelines[0].runs, ElementsAre(SegmentRun{701, 1100}));
     remove_segments(1, 1, 700);
     EXPECT_THAT(load().timelines[0].runs, ElementsAre(SegmentRun{701, 1100}));
-    const auto needless = list_needless_wal_index(*repository, cancel);
+    const auto needless = list_needless_wal_index(*repository, load().epochs, segment_size, cancel);
     EXPECT_THAT(needless, SizeIs(2));
     ASSERT_THAT(store->remove(needless, cancel), IsEmpty());
     const Catalog catalog = load();
     EXPECT_THAT(catalog.timelines[0].runs, ElementsAre(SegmentRun{701, 1100}));
     ASSERT_THAT(catalog.timelines[0].blocks, SizeIs(2));
     EXPECT_EQ(write_index(), 0U) << "a range that is expired in part is not written again";
+}
+
+// Expiry had marked what the server writes anew after it was put back to an earlier state.
+TEST_F(WalIndexWriterTest, AMarkSaysNothingOfWhatALaterEpochWrites) {
+    put_epoch(1, 1, Lsn{0});
+    put_segments(1, 1, 800);
+    mark_wal_expired(*repository, {1, {0, 700}, 1}, cancel);
+    const Catalog known = load();
+    EXPECT_THAT(known.timelines[0].runs, ElementsAre(SegmentRun{701, 800}));
+    put_epoch(2, 1, Lsn{segment_start(600, segment_size).value + 5});
+    for (uint64_t segment = 600; segment <= 650; ++segment)
+        put_segment(1, segment, scan_of(segment), 2, true);
+    EXPECT_THAT(load().timelines[0].runs, ElementsAre(SegmentRun{600, 650}));
+    EXPECT_THAT(load(&known).timelines[0].runs, ElementsAre(SegmentRun{600, 650}));
+    for (uint64_t segment = 651; segment <= 800; ++segment)
+        put_segment(1, segment, scan_of(segment), 2, true);
+    put_segments(1, 801, 1100, 2);
+    EXPECT_GE(write_index(), 1U);
+    EXPECT_THAT(load().timelines[0].runs, ElementsAre(SegmentRun{600, 1100}));
+    const std::vector<std::string> needless = list_needless_wal_index(*repository, load().epochs, segment_size, cancel);
+    EXPECT_THAT(needless, IsEmpty());
+    // What the new history expires is marked with its epoch.
+    mark_wal_expired(*repository, {1, {0, 620}, 2}, cancel);
+    EXPECT_THAT(load().timelines[0].runs, ElementsAre(SegmentRun{621, 1100}));
+    mark_wal_expired(*repository, {1, {0, 700}, 2}, cancel);
+    EXPECT_THAT(list_needless_wal_index(*repository, load().epochs, segment_size, cancel),
+                testing::UnorderedElementsAre(expired_wal_key(layout, {1, {0, 700}, 1}),
+                                              expired_wal_key(layout, {1, {0, 620}, 2})));
 }
 
 TEST_F(WalIndexWriterTest, ADamagedIndexObjectIsNamedAndItsRangeListed) {
@@ -165,6 +193,30 @@ TEST_F(WalIndexWriterTest, ADamagedIndexObjectIsNamedAndItsRangeListed) {
     EXPECT_THAT(catalog.timelines[0].runs, ElementsAre(SegmentRun{1, 99}, SegmentRun{101, 520}));
     ASSERT_THAT(catalog.unreadable, SizeIs(1));
     EXPECT_EQ(catalog.unreadable[0].key, key);
+}
+
+TEST_F(WalIndexWriterTest, WhatArrivedLateInAHoleOfTheIndexIsFound) {
+    for (uint64_t segment = 1; segment <= 520; ++segment) {
+        WalScanSummary idle;
+        idle.end_of_records = segment_start(segment + 1, segment_size);
+        if (segment != 101)
+            put_segment(1, segment, idle);
+    }
+    EXPECT_EQ(write_index(), 2U);
+    WalScanSummary late = scan_of(101);
+    late.restore_points.push_back({"late", 101000000, Lsn{segment_start(101, segment_size).value + 99}});
+    put_segment(1, 101, late);
+    const Catalog catalog = load();
+    EXPECT_THAT(catalog.timelines[0].runs, ElementsAre(SegmentRun{1, 520}));
+    ASSERT_FALSE(catalog.timelines[0].blocks[0].is_whole());
+    const TimelinePath path{{1, Lsn{0}, Lsn{0}}};
+    const Lsn from = segment_start(1, segment_size);
+    const Lsn to = segment_start(521, segment_size);
+    RepositoryWalFacts facts(*repository, catalog, cancel);
+    WalSearch search(path, segment_size, facts);
+    EXPECT_THAT(search.find_restore_points("late", from, to), SizeIs(1));
+    EXPECT_EQ(search.end_of_replay_to(50000000, from, to), segment_start(102, segment_size));
+    EXPECT_EQ(search.last_transaction_us(from, to), 101000000);
 }
 
 TEST_F(WalIndexWriterTest, SearchesFindTheSameWithAndWithoutTheIndex) {

@@ -110,7 +110,7 @@ class BackupsReader {
             catalog_.backups.push_back(std::move(document));
         // After the commits: a tombstone comes before the first deletion.
         const auto tombstones = list_tombstones(repository_, cancel_);
-        catalog_.keeps = load_keeps(repository_, cancel_);
+        catalog_.keeps = load_keeps(repository_, catalog_.unreadable, cancel_);
         drop_tombstoned(catalog_.backups, tombstones, catalog_.keeps);
     }
 
@@ -184,10 +184,10 @@ void read_epochs(const Repository &repository, Catalog &catalog, const Catalog *
     std::move(read.begin(), read.end(), std::back_inserter(catalog.epochs));
 }
 
-// The names of index objects of the largest span, and what is expired: both of all timelines in one listing.
+// The names of index objects of the largest span, and marks of what is expired: both of all timelines in one listing.
 struct IndexNames {
     std::map<TimelineId, std::vector<WalBlock>> blocks;
-    std::map<TimelineId, SegmentRuns> expired;
+    std::vector<ExpiredWal> marks;
 };
 
 IndexNames list_index_names(const Repository &repository, const CancelToken &cancel) {
@@ -199,7 +199,7 @@ IndexNames list_index_names(const Repository &repository, const CancelToken &can
     for_each_page(repository.store(), {.prefix = prefix, .start_after = after}, cancel, [&](const ListPage &page) {
         for (const ObjectInfo &object : page.objects) {
             if (const auto mark = parse_expired_wal_key(layout, object.key))
-                add_run(names.expired[mark->timeline], mark->segments);
+                names.marks.push_back(*mark);
             else if (const auto block = parse_wal_block_key(layout, object.key))
                 names.blocks[block->timeline].push_back(*block);
         }
@@ -232,13 +232,14 @@ class TimelinesReader {
         catalog_.segment_size = known_ != nullptr ? known_->segment_size : 0;
         if (catalog_.segment_size == 0)
             catalog_.segment_size = find_segment_size(repository_, catalog_, names_, timelines, cancel_);
+        expired_ = expired_runs(names_.marks, catalog_.epochs, catalog_.segment_size);
         catalog_.timelines.resize(timelines.size());
         parallel_for(timelines.size(), kReaders, [&](size_t index) {
             const TimelineWal *known = known_ == nullptr ? nullptr : known_->timeline(timelines[index]);
             const bool is_old = index + kTimelinesThatChange < timelines.size();
             if (known != nullptr && is_old && known_->epochs.size() == catalog_.epochs.size()) {
                 catalog_.timelines[index] = *known;
-                if (const auto found = names_.expired.find(timelines[index]); found != names_.expired.end())
+                if (const auto found = expired_.find(timelines[index]); found != expired_.end())
                     for (const SegmentRun &run : found->second)
                         cut_run(catalog_.timelines[index].runs, run);
                 return;
@@ -257,10 +258,11 @@ class TimelinesReader {
         WalListingInput input;
         input.segment_size = catalog_.segment_size;
         input.epochs = &catalog_.epochs;
-        input.known = known;
+        // Behind a new epoch's start anything may have changed, also what lies before the first segment known so far.
+        input.known = known_ != nullptr && known_->epochs.size() == catalog_.epochs.size() ? known : nullptr;
         if (const auto found = names_.blocks.find(timeline); found != names_.blocks.end())
             input.blocks = found->second;
-        if (const auto found = names_.expired.find(timeline); found != names_.expired.end())
+        if (const auto found = expired_.find(timeline); found != expired_.end())
             input.expired = found->second;
         std::vector<UnreadableDocument> unreadable;
         list_wal(repository_, input, wal, unreadable, cancel_);
@@ -299,6 +301,7 @@ class TimelinesReader {
     const Catalog *known_;
     const CancelToken &cancel_;
     IndexNames names_;
+    std::map<TimelineId, SegmentRuns> expired_;
     std::mutex mutex_;
 };
 

@@ -27,8 +27,10 @@ std::optional<uint64_t> hexadecimal(std::string_view text) {
     return value;
 }
 
-bool contains(const SegmentRun &outer, const SegmentRun &inner) {
-    return outer.first <= inner.first && inner.last <= outer.last;
+// Whether `outer` says all that `inner` does.
+bool contains(const ExpiredWal &outer, const ExpiredWal &inner) {
+    return outer.timeline == inner.timeline && outer.epoch >= inner.epoch &&
+           outer.segments.first <= inner.segments.first && inner.segments.last <= outer.segments.last;
 }
 
 // Whether every segment that the object speaks of is expired.
@@ -54,7 +56,7 @@ bool replaces(const WalBlock &other, const WalBlock &block) {
 
 std::string expired_wal_key(const ClusterLayout &layout, const ExpiredWal &mark) {
     return layout.expired_wal_prefix(mark.timeline) +
-           fmt::format("{:016X}-{:016X}", mark.segments.first, mark.segments.last);
+           fmt::format("{:016X}-{:016X}~{}", mark.segments.first, mark.segments.last, mark.epoch);
 }
 
 std::optional<ExpiredWal> parse_expired_wal_key(const ClusterLayout &layout, std::string_view key) {
@@ -62,29 +64,35 @@ std::optional<ExpiredWal> parse_expired_wal_key(const ClusterLayout &layout, std
     if (!key.starts_with(prefix))
         return std::nullopt;
     key.remove_prefix(prefix.size());
-    if (key.size() != kTimelineDigits + 1 + kSegmentDigits + 1 + kSegmentDigits || key[kTimelineDigits] != '/' ||
-        key[kTimelineDigits + 1 + kSegmentDigits] != '-')
+    constexpr size_t kRangeBytes = kTimelineDigits + 1 + kSegmentDigits + 1 + kSegmentDigits;
+    if (key.size() <= kRangeBytes + 1 || key[kTimelineDigits] != '/' ||
+        key[kTimelineDigits + 1 + kSegmentDigits] != '-' || key[kRangeBytes] != '~')
+        return std::nullopt;
+    uint64_t epoch = 0;
+    const auto [end, status] = std::from_chars(key.data() + kRangeBytes + 1, key.data() + key.size(), epoch);
+    if (status != std::errc() || end != key.data() + key.size())
         return std::nullopt;
     const auto timeline = hexadecimal(key.substr(0, kTimelineDigits));
     const auto first = hexadecimal(key.substr(kTimelineDigits + 1, kSegmentDigits));
-    const auto last = hexadecimal(key.substr(kTimelineDigits + 1 + kSegmentDigits + 1));
+    const auto last = hexadecimal(key.substr(kTimelineDigits + 1 + kSegmentDigits + 1, kSegmentDigits));
     if (!timeline || !first || !last || *last < *first)
         return std::nullopt;
-    return ExpiredWal{static_cast<TimelineId>(*timeline), {*first, *last}};
+    return ExpiredWal{static_cast<TimelineId>(*timeline), {*first, *last}, epoch};
 }
 
-void mark_wal_expired(const Repository &repository, const ExpiredWal &mark, const CancelToken &cancel) {
+bool mark_wal_expired(const Repository &repository, const ExpiredWal &mark, const CancelToken &cancel) {
     const Json json = {{"format", kRepositoryFormat},
                        {"timeline", mark.timeline},
                        {"first_segment", mark.segments.first},
-                       {"last_segment", mark.segments.last}};
+                       {"last_segment", mark.segments.last},
+                       {"epoch", mark.epoch}};
     const Bytes body = encode_document(json.dump(1, ' ') + "\n", 0, random_uuid());
     const std::string key = expired_wal_key(repository.layout(), mark);
     PutRequest request;
     request.key = key;
     request.body = body;
     // The name says it all: whoever created it, it is the same mark.
-    (void)repository.store().put_new(request, cancel);
+    return repository.store().put_new(request, cancel) == PutOutcome::kStored;
 }
 
 std::vector<ExpiredWal> list_expired_wal(const Repository &repository, const CancelToken &cancel) {
@@ -98,16 +106,30 @@ std::vector<ExpiredWal> list_expired_wal(const Repository &repository, const Can
     return marks;
 }
 
-std::vector<std::string> list_needless_wal_index(const Repository &repository, const CancelToken &cancel) {
-    const std::vector<ExpiredWal> marks = list_expired_wal(repository, cancel);
+std::map<TimelineId, SegmentRuns> expired_runs(const std::vector<ExpiredWal> &marks,
+                                               const std::vector<EpochDocument> &epochs, uint64_t segment_size) {
     std::map<TimelineId, SegmentRuns> expired;
-    for (const ExpiredWal &mark : marks)
-        add_run(expired[mark.timeline], mark.segments);
+    if (segment_size == 0)
+        return expired;
+    for (const ExpiredWal &mark : marks) {
+        uint64_t end = mark.segments.last + 1;
+        for (const EpochDocument &epoch : epochs)
+            if (epoch.number > mark.epoch && epoch.timeline == mark.timeline)
+                end = std::min(end, segment_of(epoch.lsn, segment_size));
+        if (end > mark.segments.first)
+            add_run(expired[mark.timeline], {mark.segments.first, end - 1});
+    }
+    return expired;
+}
+
+std::vector<std::string> list_needless_wal_index(const Repository &repository, const std::vector<EpochDocument> &epochs,
+                                                 uint64_t segment_size, const CancelToken &cancel) {
+    const std::vector<ExpiredWal> marks = list_expired_wal(repository, cancel);
+    const std::map<TimelineId, SegmentRuns> expired = expired_runs(marks, epochs, segment_size);
     std::vector<std::string> needless;
     for (const ExpiredWal &mark : marks)
-        if (std::any_of(marks.begin(), marks.end(), [&](const ExpiredWal &other) {
-                return !(other == mark) && other.timeline == mark.timeline && contains(other.segments, mark.segments);
-            }))
+        if (std::any_of(marks.begin(), marks.end(),
+                        [&](const ExpiredWal &other) { return !(other == mark) && contains(other, mark); }))
             needless.push_back(expired_wal_key(repository.layout(), mark));
     // The larger spans come first, so that what may replace a small one is known by then.
     std::map<std::tuple<TimelineId, uint64_t, uint64_t>, WalBlock> newest;

@@ -1,6 +1,7 @@
 #include "repo/keeps.h"
 
 #include "base/error.h"
+#include "base/time.h"
 #include "repo/envelope.h"
 #include "repo/json_fields.h"
 #include "repo/tombstones.h"
@@ -48,12 +49,16 @@ std::map<std::string, uint32_t> highest_numbers(const Repository &repository, st
     return highest;
 }
 
+bool create(const Repository &repository, const KeepDocument &document, uint64_t epoch, const CancelToken &cancel) {
+    const std::string key = repository.layout().keep(document.id, document.number);
+    const Bytes body = encode_document(encode(document), epoch, random_uuid());
+    return repository.store().put_new({.key = key, .body = body}, cancel) == PutOutcome::kStored;
+}
+
 void create_next(const Repository &repository, KeepDocument &document, uint64_t epoch, const CancelToken &cancel) {
     for (int tries = 0; tries < kMaxTries; ++tries) {
         ++document.number;
-        const std::string key = repository.layout().keep(document.id, document.number);
-        const Bytes body = encode_document(encode(document), epoch, random_uuid());
-        if (repository.store().put_new({.key = key, .body = body}, cancel) == PutOutcome::kStored)
+        if (create(repository, document, epoch, cancel))
             return;
     }
     throw Error(ErrorCode::kBusy, "others change the keep of backup \"" + document.id + "\" all the time");
@@ -98,6 +103,28 @@ Keeps load_keeps(const Repository &repository, const CancelToken &cancel) {
             keeps.emplace(id, decode_keep(*json, key));
     }
     return keeps;
+}
+
+Keeps load_keeps(const Repository &repository, std::vector<UnreadableDocument> &unreadable, const CancelToken &cancel) {
+    Keeps keeps;
+    for (const auto &[id, number] : highest_numbers(repository, "", cancel)) {
+        const std::string key = repository.layout().keep(id, number);
+        try {
+            if (const auto json = read_document(repository.store(), key, cancel))
+                keeps.emplace(id, decode_keep(*json, key));
+        } catch (const Error &error) {
+            if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported)
+                throw;
+            unreadable.push_back({key, error.message()});
+            keeps.emplace(id, KeepDocument{id, number, false, std::nullopt, "", 0});
+        }
+    }
+    return keeps;
+}
+
+bool release_passed_keep(const Repository &repository, const KeepDocument &keep, const std::string &host,
+                         uint64_t epoch, const CancelToken &cancel) {
+    return create(repository, {keep.id, keep.number + 1, true, std::nullopt, host, unix_time_ms()}, epoch, cancel);
 }
 
 void add_keep(const Repository &repository, KeepDocument document, uint64_t epoch, const CancelToken &cancel) {

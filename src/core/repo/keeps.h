@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/cancel.h"
+#include "repo/documents.h"
 #include "repo/repository.h"
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace pgvigil {
 
@@ -31,9 +33,17 @@ using Keeps = std::map<std::string, KeepDocument, std::less<>>; // by backup: th
 [[nodiscard]] KeepDocument decode_keep(std::string_view json, std::string_view key);
 
 [[nodiscard]] Keeps load_keeps(const Repository &repository, const CancelToken &cancel);
+// The same for readers: a document that cannot be read is appended to `unreadable`, and is a keep that holds for ever.
+[[nodiscard]] Keeps load_keeps(const Repository &repository, std::vector<UnreadableDocument> &unreadable,
+                               const CancelToken &cancel);
 
 // Creates the next document of `document.id`. Throws kNotFound when there is no such backup, and when its deletion was
 // decided before it was seen to be kept: expiry looks for keeps after it has made its decision known.
 void add_keep(const Repository &repository, KeepDocument document, uint64_t epoch, const CancelToken &cancel);
+
+// Releases a keep whose time has passed, before its backup's deletion is made known. False when somebody changed it
+// meanwhile: then that counts.
+[[nodiscard]] bool release_passed_keep(const Repository &repository, const KeepDocument &keep, const std::string &host,
+                                       uint64_t epoch, const CancelToken &cancel);
 
 } // namespace pgvigil

@@ -75,8 +75,9 @@ void drop_tombstoned(std::vector<CommitDocument> &backups, const std::set<std::s
 
 void drop_tombstoned(const Repository &repository, std::vector<CommitDocument> &backups, const CancelToken &cancel) {
     const auto tombstones = list_tombstones(repository, cancel);
+    std::vector<UnreadableDocument> unreadable;
     if (!tombstones.empty())
-        drop_tombstoned(backups, tombstones, load_keeps(repository, cancel));
+        drop_tombstoned(backups, tombstones, load_keeps(repository, unreadable, cancel));
 }
 
 } // namespace pgvigil

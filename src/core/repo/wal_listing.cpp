@@ -1,6 +1,7 @@
 #include "repo/wal_listing.h"
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/wal_name.h"
 #include "repo/envelope.h"
 
@@ -8,14 +9,17 @@
 #include <charconv>
 #include <fmt/format.h>
 #include <limits>
+#include <mutex>
+#include <set>
 
 namespace pgvigil {
 
 namespace {
 
-// How many segments behind the start of an epoch may carry an older epoch's bytes: what a writer that lost its role had
-// on its way. Their headers decide whether they count.
+// How many segments behind the start of an epoch, or behind one with an older epoch's bytes, may carry such bytes as
+// well: what a writer that lost its role had on its way. Their headers decide whether they count.
 constexpr uint64_t kSegmentsCheckedPerEpoch = 64;
+constexpr size_t kHeaderReaders = 8;
 // Holes are looked into for what arrived late; of a cluster with very many, only the newest.
 constexpr size_t kHolesListed = 64;
 constexpr size_t kPageKeys = 1000;
@@ -236,30 +240,75 @@ class WalListing {
 
     // Takes out segments that only an epoch wrote which was not the writer there any more (rules C2).
     void drop_fenced_segments() {
-        for (const EpochDocument &epoch : *input_.epochs) {
-            if (epoch.timeline != wal_.timeline || epoch.number <= 1)
-                continue;
-            const uint64_t first = segment_of(epoch.lsn, input_.segment_size);
-            for (auto at = listed_.lower_bound(first);
-                 at != listed_.end() && at->first < first + kSegmentsCheckedPerEpoch;) {
-                const bool fenced = at->second.highest_epoch < epoch.number && at->second.plain &&
-                                    find_run(wal_.runs, at->first) == nullptr &&
-                                    epoch_in_header(at->first) < epoch.number;
-                at = fenced ? listed_.erase(at) : std::next(at);
+        std::erase_if(wal_.header_epochs, [this](const auto &entry) { return !listed_.contains(entry.first); });
+        for (const EpochDocument &epoch : *input_.epochs)
+            if (epoch.timeline == wal_.timeline && epoch.number > 1)
+                for (const uint64_t segment : fenced_by(epoch))
+                    listed_.erase(segment);
+    }
+
+    // A server that was put back to an earlier state may have given up any number of segments. Where it has not got
+    // beyond them, the newest of all is one: then every header is read. Else only those are that follow the epoch's
+    // start, and what it wrote beside an older epoch's.
+    std::vector<uint64_t> fenced_by(const EpochDocument &epoch) {
+        const uint64_t start = segment_of(epoch.lsn, input_.segment_size);
+        uint64_t window = start + kSegmentsCheckedPerEpoch;
+        const auto last = std::find_if(listed_.rbegin(), listed_.rend(),
+                                       [&](const auto &entry) { return may_be_fenced(entry, epoch); });
+        if (last != listed_.rend() && last->first >= window) {
+            if (!wal_.header_epochs.contains(last->first))
+                read_header_epochs({last->first});
+            if (epoch_in_header(last->first) < epoch.number)
+                window = std::numeric_limits<uint64_t>::max();
+        }
+        for (;;) {
+            std::vector<uint64_t> fenced;
+            std::vector<uint64_t> unknown;
+            uint64_t end = window;
+            for (auto at = listed_.lower_bound(start); at != listed_.end(); ++at) {
+                const uint64_t segment = at->first;
+                bool is_fenced = false;
+                if (segment < end && may_be_fenced(*at, epoch)) {
+                    if (!wal_.header_epochs.contains(segment) && !vanished_.contains(segment))
+                        unknown.push_back(segment);
+                    is_fenced = epoch_in_header(segment) < epoch.number;
+                }
+                if (is_fenced)
+                    fenced.push_back(segment);
+                if (is_fenced || (at->second.plain && at->second.highest_epoch >= epoch.number))
+                    end = std::max(end, segment + 1 + kSegmentsCheckedPerEpoch);
             }
+            if (unknown.empty())
+                return fenced;
+            read_header_epochs(unknown);
         }
     }
 
-    uint64_t epoch_in_header(uint64_t segment) {
+    [[nodiscard]] bool may_be_fenced(const std::pair<const uint64_t, SegmentNames> &entry,
+                                     const EpochDocument &epoch) const {
+        return entry.second.plain && entry.second.highest_epoch < epoch.number &&
+               find_run(wal_.runs, entry.first) == nullptr;
+    }
+
+    // One that is not known, or vanished meanwhile, is taken for the newest epoch's.
+    [[nodiscard]] uint64_t epoch_in_header(uint64_t segment) const {
         const auto known = wal_.header_epochs.find(segment);
-        if (known != wal_.header_epochs.end())
-            return known->second;
-        const std::string key =
-            repository_.layout().wal_file(segment_name(wal_.timeline, segment, input_.segment_size));
-        const auto parsed = read_header(repository_.store(), key, cancel_);
-        if (!parsed)
-            return std::numeric_limits<uint64_t>::max();
-        return wal_.header_epochs[segment] = parsed->header.epoch;
+        return known == wal_.header_epochs.end() ? std::numeric_limits<uint64_t>::max() : known->second;
+    }
+
+    void read_header_epochs(const std::vector<uint64_t> &segments) {
+        std::mutex mutex;
+        parallel_for(segments.size(), kHeaderReaders, [&](size_t index) {
+            const uint64_t segment = segments[index];
+            const std::string key =
+                repository_.layout().wal_file(segment_name(wal_.timeline, segment, input_.segment_size));
+            const auto parsed = read_header(repository_.store(), key, cancel_);
+            const std::lock_guard lock(mutex);
+            if (parsed)
+                wal_.header_epochs[segment] = parsed->header.epoch;
+            else
+                vanished_.insert(segment);
+        });
     }
 
     const Repository &repository_;
@@ -269,6 +318,7 @@ class WalListing {
     const CancelToken &cancel_;
     const uint64_t highest_; // no segment has a higher number
     std::map<uint64_t, SegmentNames> listed_;
+    std::set<uint64_t> vanished_;
 };
 
 } // namespace

@@ -1,7 +1,9 @@
 #include "transfer/backup_commit.h"
 
 #include "base/error.h"
+#include "base/wal_name.h"
 #include "repo/tombstones.h"
+#include "transfer/wal_presence.h"
 
 #include <fmt/format.h>
 #include <map>
@@ -10,9 +12,21 @@ namespace pgvigil {
 
 namespace {
 
+// The store may lag behind with WAL; what it has may not be going.
+void check_wal(const Repository &repository, const CommitDocument &document, const std::set<std::string> &own_wal,
+               const CancelToken &cancel) {
+    if (!is_valid_segment_size(document.wal_segment_size))
+        return;
+    const WalNeed need{document.wal_ranges, document.wal_segment_size, 0};
+    for (const std::string &name : expired_segments(repository, need, SIZE_MAX, cancel))
+        if (!own_wal.contains(name))
+            throw Error(ErrorCode::kConflict, fmt::format("\"{}\" expires WAL file \"{}\", which backup {} needs",
+                                                          repository.url(), name, document.id));
+}
+
 // Expiry of another server may have taken this backup for one that died (rules D2).
 void commit_in(const Repository &repository, const CommitDocument &document, const BackupParents *parents,
-               ByteView body, const CancelToken &cancel) {
+               const std::set<std::string> &own_wal, ByteView body, const CancelToken &cancel) {
     const ClusterLayout &layout = repository.layout();
     if (has_tombstone(repository, document.id, cancel))
         throw Error(ErrorCode::kConflict,
@@ -29,6 +43,7 @@ void commit_in(const Repository &repository, const CommitDocument &document, con
         for (const StoredObject &object : *list)
             objects[layout.files_prefix(document.id) + object.name] = object.size;
     check_objects(repository, std::move(objects), cancel);
+    check_wal(repository, document, own_wal, cancel);
     PutRequest request;
     const std::string key = layout.commit(document.id);
     request.key = key;
@@ -40,11 +55,12 @@ void commit_in(const Repository &repository, const CommitDocument &document, con
 } // namespace
 
 std::vector<std::string> commit_everywhere(BackupUploader &uploader, const CommitDocument &document,
-                                           const BackupParents *parents, ByteView body, const CancelToken &cancel) {
+                                           const BackupParents *parents, const std::set<std::string> &own_wal,
+                                           ByteView body, const CancelToken &cancel) {
     std::vector<std::string> committed;
     for (const std::shared_ptr<Repository> &repository : uploader.live()) {
         try {
-            commit_in(*repository, document, parents, body, cancel);
+            commit_in(*repository, document, parents, own_wal, body, cancel);
             committed.push_back(repository->url());
         } catch (const Error &error) {
             // After the first commit the backup exists: a cancel comes too late to be told as one.

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <set>
 
 namespace pgvigil {
 
@@ -25,6 +26,7 @@ constexpr uint64_t kUploadBytes = 96 * kMiB; // waiting or on their way
 constexpr size_t kFilesUnderWay = 32768;
 constexpr size_t kMinUploadThreads = 4;
 constexpr int kMaxIdAttempts = 100;
+constexpr std::string_view kWalDirectory = "pg_wal/";
 constexpr uint32_t kDefaultBlockSize = 8192; // bytes
 
 } // namespace
@@ -64,6 +66,7 @@ struct BackupWriter::State {
     std::optional<BlockHashWriter> hash_writer;
     std::optional<BackupTable> table;
     std::optional<BackupPacker> extra_packer;
+    std::set<std::string> own_wal; // names of WAL files that were added
     // Of whoever makes the table write at the moment.
     const CancelToken *table_cancel = nullptr;
 };
@@ -259,6 +262,8 @@ void BackupWriter::add_file(const std::string &path, ByteView content, uint32_t 
     }
     BackupPacker::end(pieces);
     packer.close_bundle(cancel);
+    if (path.starts_with(kWalDirectory))
+        state_->own_wal.insert(path.substr(kWalDirectory.size()));
     state_->table->add_extra(std::move(entry), std::move(hashes));
 }
 
@@ -312,8 +317,8 @@ std::vector<std::string> BackupWriter::commit(CommitDocument document, const Can
     document.totals.objects = document.packs.size() + document.table.size();
 
     const Bytes body = encode_document(encode(document), state.options.epoch, state.writer_id);
-    std::vector<std::string> committed =
-        commit_everywhere(state.uploader, document, state.parents ? &*state.parents : nullptr, body, cancel);
+    std::vector<std::string> committed = commit_everywhere(
+        state.uploader, document, state.parents ? &*state.parents : nullptr, state.own_wal, body, cancel);
     state.progress.phase = BackupPhase::kDone;
     return committed;
 }

@@ -14,6 +14,7 @@ namespace pgvigil {
 
 namespace {
 
+constexpr size_t kIdBytes = 16;
 constexpr const char *kDeadAttempt = "a backup that was never finished";
 constexpr const char *kCutOff = "an earlier expiry decided it";
 
@@ -48,6 +49,7 @@ class Expiry {
             show_wal(plan, find_wal_remains(repository_, inventory.catalog, plan, now_ms, options_.grace_ms, cancel_));
             return finish();
         }
+        release_passed_keeps(inventory);
         make_known();
         // Whoever came before the tombstones is seen now, whoever comes after them sees them.
         inventory = load_inventory(repository_, now_ms, options_.grace_ms, cancel_);
@@ -59,9 +61,10 @@ class Expiry {
             find_wal_remains(repository_, inventory.catalog, plan, now_ms, options_.grace_ms, cancel_);
         show_wal(plan, wal);
         check_writer();
+        const bool wal_goes = mark_wal(inventory, plan, wal);
         delete_backups(inventory);
-        mark_doomed_wal(repository_, wal.segments, plan, cancel_);
-        delete_wal(wal);
+        if (wal_goes)
+            delete_wal(wal);
         delete_index(inventory);
         delete_rest(inventory);
         return finish();
@@ -154,6 +157,27 @@ class Expiry {
         return false;
     }
 
+    // A backup with a keep that is not released stays on offer in spite of a tombstone: who keeps it cannot know by
+    // which clock its time has passed.
+    void release_passed_keeps(const ExpireInventory &inventory) {
+        std::erase_if(decided_, [&](const Decision &decision) {
+            const auto keep = inventory.keeps.find(decision.id);
+            if (keep == inventory.keeps.end() || keep->second.released || decision.reason == kCutOff ||
+                release_passed_keep(repository_, keep->second, options_.host, options_.epoch, cancel_))
+                return false;
+            stay(decision.id, "kept since a moment ago");
+            return true;
+        });
+    }
+
+    void stay(const std::string &id, const std::string &reason) {
+        for (ExpireRow &row : report_.rows)
+            if (row.object == id) {
+                row.action = ExpireAction::kKeep;
+                row.reason = reason;
+            }
+    }
+
     void make_known() {
         // The youngest first: a backup never looks as if it had lost what it is built on.
         std::sort(decided_.begin(), decided_.end(), [](const auto &a, const auto &b) { return a.id > b.id; });
@@ -169,11 +193,7 @@ class Expiry {
         for (const Decision &decision : decided_) {
             if (!inventory.is_in_catalog(decision.id) && !inventory.is_continued(decision.id))
                 continue;
-            for (ExpireRow &row : report_.rows)
-                if (row.object == decision.id) {
-                    row.action = ExpireAction::kKeep;
-                    row.reason = "in use since a moment ago";
-                }
+            stay(decision.id, "in use since a moment ago");
             log_.emit(LogLevel::kInfo,
                       fmt::format("\"{}\" in \"{}\" is in use again and stays", decision.id, store_.display_name()),
                       "");
@@ -248,6 +268,40 @@ class Expiry {
             add_row("other", what, true, "nothing refers to them", total_bytes(objects), objects.size());
     }
 
+    // A backup that began since the inventory was read looks for the marks before it commits. Where it may have done so
+    // before they were there, it is seen now, and the WAL it needs stays.
+    [[nodiscard]] bool mark_wal(const ExpireInventory &inventory, const RetentionPlan &plan, const WalRemains &wal) {
+        const auto marks = mark_doomed_wal(repository_, wal.segments, plan, inventory.newest_epoch(), cancel_);
+        if (!has_newcomers(inventory))
+            return true;
+        const ExpireInventory later = load_inventory(repository_, inventory.now_ms, options_.grace_ms, cancel_);
+        RetentionInput input = later.retention_input(options_.rules);
+        input.decided = true;
+        const RetentionPlan later_plan = plan_retention(input);
+        if (std::none_of(wal.segments.begin(), wal.segments.end(), [&](const DoomedWal &range) {
+                return later_plan.keeps_some(range.timeline, range.first, range.last);
+            }))
+            return true;
+        std::vector<DoomedObject> undone;
+        for (const ExpiredWal &mark : marks)
+            undone.push_back({expired_wal_key(repository_.layout(), mark), 0});
+        (void)deleter_.remove(undone, cancel_);
+        for (const DoomedWal &range : wal.segments)
+            stay(range_text(range, segment_size_), "a backup began a moment ago");
+        return false;
+    }
+
+    [[nodiscard]] bool has_newcomers(const ExpireInventory &inventory) const {
+        for (const std::string &prefix :
+             {repository_.layout().attempts_prefix(), repository_.layout().commits_prefix()})
+            for (const ObjectInfo &object : list_objects(repository_, prefix, cancel_)) {
+                const std::string id = object.key.substr(prefix.size(), kIdBytes);
+                if (is_backup_id(id) && !inventory.attempts.contains(id) && !inventory.commits.contains(id))
+                    return true;
+            }
+        return false;
+    }
+
     void delete_wal(const WalRemains &wal) {
         for (const DoomedWal &range : wal.segments)
             if (!deleter_.remove(range.objects, cancel_).empty())
@@ -258,10 +312,7 @@ class Expiry {
     }
 
     void delete_index(const ExpireInventory &inventory) {
-        std::vector<std::string> backups;
-        for (const CommitDocument &backup : inventory.catalog.backups)
-            backups.push_back(backup.id);
-        (void)deleter_.remove(needless_index_objects(repository_, backups, cancel_), cancel_);
+        (void)deleter_.remove(needless_index_objects(repository_, inventory.catalog, cancel_), cancel_);
     }
 
     void delete_rest(const ExpireInventory &inventory) {

@@ -33,7 +33,8 @@ class InventoryReader {
         // Commits before attempts: a backup that commits meanwhile is seen as running, never as dead.
         read_commits();
         list_tombstones_with_ages();
-        inventory_.keeps = load_keeps(repository_, cancel_);
+        inventory_.keeps = load_keeps(repository_, inventory_.catalog.unreadable, cancel_);
+        check_readable();
         read_attempts();
         list_directories();
         judge_attempts();
@@ -46,10 +47,20 @@ class InventoryReader {
     [[noreturn]] void refuse(const Error &error) const {
         throw Error(error.code(), "cannot expire: " + error.message())
             .detail(error.detail().empty() ? "It may say what must stay." : error.detail())
-            .hint("Nothing was deleted. Look at the object, or use a newer pgvigil.");
+            .hint("Nothing was deleted. Put the object back from another copy, or use a newer pgvigil; a keep can be "
+                  "said again.");
     }
     [[nodiscard]] static bool is_unreadable(const Error &error) {
         return error.code() == ErrorCode::kCorrupt || error.code() == ErrorCode::kUnsupported;
+    }
+
+    // Without a history or an epoch the catalog takes backups for lost that are not. Of what only an index says
+    // everything has been read where it comes from.
+    void check_readable() const {
+        for (const UnreadableDocument &document : inventory_.catalog.unreadable)
+            if (document.key.ends_with(".history") || document.key.starts_with(layout_.epochs_prefix()) ||
+                document.key.starts_with(layout_.keeps_prefix()) || document.key.starts_with(layout_.commits_prefix()))
+                refuse(Error(ErrorCode::kCorrupt, document.message));
     }
 
     void read_commits() {

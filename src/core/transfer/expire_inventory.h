@@ -46,6 +46,7 @@ struct ExpireInventory {
     Keeps keeps;
     std::map<std::string, AttemptFacts> attempts; // also what has no document, only directories
 
+    [[nodiscard]] uint64_t newest_epoch() const { return catalog.epochs.empty() ? 0 : catalog.epochs.back().number; }
     [[nodiscard]] bool is_in_catalog(const std::string &id) const { return catalog.backup(id) != nullptr; }
     // Whether a running backup uses what the attempt stored.
     [[nodiscard]] bool is_continued(const std::string &id) const;
