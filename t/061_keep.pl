@@ -19,10 +19,8 @@ for my $round (0 .. 3)
 }
 my @urls = ('--repository', $repository->url);
 
-# The program changes the repository beside the server.
 sub listed
 {
-    refresh($node);
     return [ split /\n/, $node->safe_psql('postgres', 'SELECT backup_id FROM pgv_backups ORDER BY 1') ];
 }
 
@@ -69,8 +67,9 @@ start_copy($newest);
 is_same_data($newest, $contents[3], 'the newest');
 $newest->stop('immediate');
 
-# More than half, by the program.
-$node->safe_psql('postgres', "SELECT pgv_release('$backups[1]')");
+# A keep for a time ends with it. More than half, by the program.
+$node->safe_psql('postgres', "SELECT pgv_keep('$backups[1]', now() + interval '1 second')");
+sleep 2;
 backup_now($node);
 wait_for_archived($node);
 ($status) = pgvigil('expire', @urls, '--retention-window', '0', '--retention-fulls', '0', '--yes');
@@ -78,5 +77,6 @@ is($status, 18, 'over half of the backups needs --confirm');
 ($status) = pgvigil('expire', @urls, '--retention-window', '0', '--retention-fulls', '0', '--yes', '--confirm');
 is($status, 0, 'with --confirm it is done');
 is(scalar(@{ listed() }), 1, 'one is left');
+is(join(' ', $repository->matching(qr{$backups[1]})), ($repository->matching(qr{/tombstones/$backups[1]}))[0], 'of what was kept for a time only the tombstone is left');
 
 done_testing();
