@@ -19,8 +19,10 @@ for my $round (0 .. 3)
 }
 my @urls = ('--repository', $repository->url);
 
+# The program changes the repository beside the server.
 sub listed
 {
+    refresh($node);
     return [ split /\n/, $node->safe_psql('postgres', 'SELECT backup_id FROM pgv_backups ORDER BY 1') ];
 }
 

@@ -215,6 +215,11 @@ TEST_F(IncrementalTest, IdsAscendAlongAChainAndTellBackupsOfOneSecondApart) {
     EXPECT_EQ(begin(time_ms + 1000, {}), make_backup_id(time_ms + 2000, true));
     EXPECT_EQ(begin(time_ms + 2000, {parent}), make_backup_id(time_ms + 3000, false));
     EXPECT_FALSE(backup_id_time_ms("20261120T08401F").has_value());
+
+    // The id of a backup that expired is not given again: readers would take the new one for it.
+    const std::string expired = make_backup_id(time_ms + 60000, true);
+    EXPECT_EQ(stores[0]->put_new({.key = layout.tombstone(expired), .body = Bytes(1)}, never), PutOutcome::kStored);
+    EXPECT_EQ(begin(time_ms + 60000, {}), make_backup_id(time_ms + 61000, true));
 }
 
 // Every repository has a hash key of its own, and all get the same objects: the parents' key is the one that counts.

@@ -6,6 +6,7 @@
 #include "repo/block_hashes.h"
 #include "repo/envelope.h"
 #include "repo/file_table.h"
+#include "repo/tombstones.h"
 #include "transfer/backup_commit.h"
 #include "transfer/backup_copy.h"
 #include "transfer/backup_pack.h"
@@ -38,7 +39,7 @@ struct BackupWriter::State {
           uploader(std::move(repositories), std::max<size_t>(wanted.threads, kMinUploadThreads), kUploadBytes,
                    shown.bytes_stored, sink) {}
 
-    bool second_is_taken(std::string id, const CancelToken &cancel);
+    bool is_spent(const std::string &id, const CancelToken &cancel);
     bool create_attempt(const AttemptDocument &document, const CancelToken &cancel);
     void take_hash_key();
     void take_over(const CancelToken &cancel);
@@ -80,12 +81,15 @@ BackupWriter::BackupWriter(std::vector<std::shared_ptr<Repository>> repositories
 
 BackupWriter::~BackupWriter() = default;
 
-// Whether a backup of the other kind began in the same second: by their names nobody could tell which is newer.
-bool BackupWriter::State::second_is_taken(std::string id, const CancelToken &cancel) {
-    id.back() = id.back() == 'F' ? 'I' : 'F';
+// Whether the id belonged to a backup that expired, or a backup of the other kind began in the same second: by their
+// names nobody could tell which is newer.
+bool BackupWriter::State::is_spent(const std::string &id, const CancelToken &cancel) {
+    std::string twin = id;
+    twin.back() = id.back() == 'F' ? 'I' : 'F';
     for (const std::shared_ptr<Repository> &repository : uploader.live()) {
         try {
-            if (repository->store().head(repository->layout().attempt(id), cancel))
+            if (has_tombstone(*repository, id, cancel) ||
+                repository->store().head(repository->layout().attempt(twin), cancel))
                 return true;
         } catch (const Error &error) {
             if (error.code() == ErrorCode::kCancelled)
@@ -178,7 +182,7 @@ std::string BackupWriter::begin(AttemptDocument attempt, bool full, const Cancel
         id_ms = std::max(id_ms, backup_id_time_ms(attempt.parents.front()).value_or(0) + 1000);
     for (int i = 0; i < kMaxIdAttempts; ++i) {
         attempt.id = make_backup_id(id_ms + int64_t{i} * 1000, full);
-        if (state.second_is_taken(attempt.id, cancel) || !state.create_attempt(attempt, cancel))
+        if (state.is_spent(attempt.id, cancel) || !state.create_attempt(attempt, cancel))
             continue;
         state.attempt = std::move(attempt);
         state.full = full;
