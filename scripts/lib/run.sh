@@ -128,7 +128,7 @@ run_tap() {
         PATH="$("$pg_config" --bindir):$PATH" PG_CONFIG="$pg_config" PG_REGRESS="$source/test/regress/pg_regress" \
         PG_TEST_PORT_DIR=/tmp/pgvigil-portlock TMPDIR="$run/tmp" PGVIGIL_TEST_PGBACKREST="$pgbackrest" \
         TESTDIR="$out" TESTDATADIR="$out/tmp_check" TESTLOGDIR="$run/logs/tap-$version" \
-        perl scripts/lib/run-tap.pl "${PGVIGIL_JOBS:-2}" "$run/tmp/tap-$version.counts" "$source/test/perl:t:test/perl" \
+        perl scripts/lib/run-tap.pl "${PGVIGIL_JOBS:-3}" "$run/tmp/tap-$version.counts" "$source/test/perl:t:test/perl" \
         "${files[@]}") > "$log" 2>&1 </dev/null || true
     read -r -a counts < <(cat "$run/tmp/tap-$version.counts" 2>/dev/null || echo 0 1)
     if [ "${counts[1]}" -gt 0 ]; then
