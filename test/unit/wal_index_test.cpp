@@ -59,7 +59,7 @@ TEST(SegmentRuns, UnionAndDifferenceAreThoseOfSets) {
         }
         std::set<uint64_t> found;
         for (size_t i = 0; i < runs.size(); ++i) {
-            RC_ASSERT(i == 0 || runs[i].first > runs[i - 1].last + 1);
+            RC_ASSERT((i == 0 || runs[i].first > runs[i - 1].last + 1));
             for (uint64_t segment = runs[i].first; segment <= runs[i].last; ++segment)
                 found.insert(segment);
         }
