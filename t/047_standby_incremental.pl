@@ -7,7 +7,7 @@ use PostgreSQL::Test::Cluster;
 use Test::More;
 
 my $repository = new_repository('standby', 'file');
-my $primary = new_node('inc_primary', repository => $repository, settings => { autovacuum => 'off' });
+my $primary = new_node('inc_primary', repository => $repository, settings => { autovacuum => 'off', archive_timeout => '1s' });
 fill_tables($primary, 10000);
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('inc_standby');
