@@ -23,11 +23,6 @@ wait_for_archived($node);
 my $data_before = table_checksums($node);
 my $next_row = 100000;
 
-sub alive
-{
-    return ($node->psql('postgres', 'SELECT 1'))[0] == 0;
-}
-
 # crash_at(PHASE, SQL, BEFORE): starts a backup with SQL, waits for the phase and kills the worker.
 sub crash_at
 {
@@ -41,7 +36,7 @@ sub crash_at
     my $pid = process_of($node, qr/pgvigil backup/);
     kill 'KILL', $pid;
     wait_for_log($node, qr/all server processes terminated; reinitializing/, $position);
-    wait_for(\&alive, 'the server to recover');
+    wait_for(sub { answer_of($node, 'SELECT 1') }, 'the server to recover');
     eval { $session->quit };
     return;
 }

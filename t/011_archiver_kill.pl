@@ -18,7 +18,7 @@ sub recovered
 {
     my ($position) = @_;
     wait_for_log($node, qr/all server processes terminated; reinitializing/, $position);
-    wait_for(sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 }, 'the server to recover');
+    wait_for(sub { answer_of($node, 'SELECT 1') }, 'the server to recover');
     return;
 }
 

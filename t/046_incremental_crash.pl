@@ -29,7 +29,7 @@ sub crash_at
     kill 'KILL', process_of($node, qr/pgvigil backup/);
     wait_for_log($node, qr/all server processes terminated; reinitializing/, $position);
     # The postmaster starts the archiver again after ten seconds at the earliest, when something wakes it: a connection.
-    wait_for(sub { ($node->psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'archiver')))[1] }, 'the server to recover');
+    wait_for(sub { answer_of($node, q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'archiver')) }, 'the server to recover');
     ok(!-e $node->data_dir . '/backup_label', "$id: no backup_label is left");
     return $id;
 }

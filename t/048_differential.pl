@@ -18,7 +18,7 @@ if (my $wanted = $ENV{PGVIGIL_DIFFERENTIAL})
 }
 else
 {
-    run_differential(seed => 1, rounds => 3, operations => 20, native => [3]);
+    run_differential(seed => 1, rounds => 3, operations => 20, native => [3], failover => [2]);
     run_differential(seed => 2, rounds => 2, operations => 16, hashes => 1) if pg_major() >= 17;
 }
 

@@ -31,7 +31,7 @@ our @EXPORT = qw(
   wait_for scratch_directory pg_major new_node new_standby promote new_repository needs_s3 repository_kinds
   fill_tables refresh pgbench_load current_segment switch_wal archived_through wait_for_archived backup_now wait_for_backup
   pgvigil restore restored_node copied_node start_copy start_copy_fails set_and_reload
-  table_checksums is_same_data verify_backup log_position log_since wait_for_log sql_fails process_of
+  table_checksums is_same_data verify_backup log_position log_since wait_for_log answer_of sql_fails process_of
 );
 
 my $default_timeout = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 180;
@@ -398,6 +398,18 @@ sub wait_for_log
     };
     die "$@; the log since then:\n" . log_since($node, $position) unless defined $text;
     return $text;
+}
+
+# What SQL gives, or undef while the server lets nobody in. The statement is an argument: a psql that is refused may be
+# gone before one could be written to it.
+sub answer_of
+{
+    my ($node, $sql) = @_;
+    my @psql = ($node->installed_command('psql'), '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql);
+    my $ok = IPC::Run::run(\@psql, '<', '/dev/null', '>', \my $out, '2>', \my $err);
+    return unless $ok;
+    chomp $out;
+    return $out;
 }
 
 # sql_fails(NODE, SQL, PATTERN, WHAT, [ROLE]): the statement fails and what psql prints (with detail and hint) matches.
