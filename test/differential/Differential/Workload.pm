@@ -393,6 +393,13 @@ sub _alone
     return;
 }
 
+# The tablespaces in which relations lie that are not in the database's default.
+sub _spaces_of
+{
+    my ($self, $database) = @_;
+    return split /,/, $self->_sql($database->{name}, 'SELECT string_agg(DISTINCT spcname, $$,$$) FROM pg_class c JOIN pg_tablespace s ON s.oid = c.reltablespace');
+}
+
 sub _do_create_database
 {
     my ($self) = @_;
@@ -401,8 +408,10 @@ sub _do_create_database
     my $name = $self->_name('db');
     my $strategy = $self->pick('wal_log', 'file_copy');
     my $space = $self->pick(@{ $self->{spaces} });
+    # Where tables of the template lie already the copy cannot have its default; then it has the template's.
+    my $where = grep({ $_ eq $space } $self->_spaces_of($from)) ? '' : " TABLESPACE $space";
     $self->_alone($from->{name});
-    $self->_sql('postgres', "CREATE DATABASE $name TEMPLATE $from->{name} STRATEGY $strategy TABLESPACE $space");
+    $self->_sql('postgres', "CREATE DATABASE $name TEMPLATE $from->{name} STRATEGY $strategy$where");
     # A copy's tables in the old default tablespace lie in the new one's.
     push @{ $self->{databases} }, { name => $name, tables => [ map { { %$_, indexes => [ @{ $_->{indexes} // [] } ], busy => 0 } } @{ $from->{tables} } ] };
     return;
@@ -422,8 +431,8 @@ sub _do_move_database
 {
     my ($self) = @_;
     my $database = $self->_idle_database or return;
-    my $used = $self->_sql($database->{name}, 'SELECT string_agg(DISTINCT spcname, $$,$$) FROM pg_class c JOIN pg_tablespace s ON s.oid = c.reltablespace');
-    my ($free) = grep { my $space = $_; !grep { $_ eq $space } split /,/, $used } reverse @{ $self->{spaces} };
+    my @used = $self->_spaces_of($database);
+    my ($free) = grep { my $space = $_; !grep { $_ eq $space } @used } reverse @{ $self->{spaces} };
     return if !$free;
     $self->_alone($database->{name});
     return $self->_sql('postgres', "ALTER DATABASE $database->{name} SET TABLESPACE $free");
