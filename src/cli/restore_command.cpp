@@ -129,8 +129,10 @@ RestoreOptions restore_options(const Options &options, const Planned &planned, u
     if (!options.standby) {
         command.path = plan.path;
         // Where the plan ends before the WAL does, replay must end there too, and not stop at the gap.
-        if (!command.path.empty() && (plan.to_planned_end || planned.goes_on))
-            command.path.back().end = plan.wal_to;
+        if (!command.path.empty() && (plan.to_planned_end || planned.goes_on)) {
+            command.path = path_up_to(plan.path, plan.wal_to);
+            settings.timeline = command.path.back().timeline;
+        }
         // The server reads ahead: where the WAL of an old backup ends it asks for a segment that it does not need.
         else if (!command.path.empty() && plan.target_value == "immediate" &&
                  command.path.back().timeline == plan.window.timeline)

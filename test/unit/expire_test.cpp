@@ -391,13 +391,17 @@ TEST_F(Expire, OddFilesOfTheWalGoWithTheirSegments) {
     EXPECT_TRUE(world.keys("check/").empty());
 }
 
-TEST_F(Expire, AReplacedSegmentGoesAndItsSuccessorStays) {
+// Readers begin at the plain name: without it what an epoch wrote beside it is not found.
+TEST_F(Expire, OfReplacedSegmentsTheNewestAndTheOneUnderThePlainNameStay) {
     world.add_epoch(2, "promotion", 2, at(50));
+    world.add_epoch(3, "promotion", 2, at(50));
     const std::string key = world.layout.wal_file(segment_name(1, 52, kSegment));
-    world.put_text(key + "~2", "new", 2 * kDayMs);
+    world.put_text(key + "~2", "newer", 2 * kDayMs);
+    world.put_text(key + "~3", "newest", 2 * kDayMs);
     (void)world.expire();
-    EXPECT_FALSE(world.has(key));
-    EXPECT_TRUE(world.has(key + "~2"));
+    EXPECT_TRUE(world.has(key));
+    EXPECT_FALSE(world.has(key + "~2"));
+    EXPECT_TRUE(world.has(key + "~3"));
     EXPECT_TRUE(world.has_wal(53, 60));
 }
 

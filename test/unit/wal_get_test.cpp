@@ -131,6 +131,19 @@ TEST(WalGetPath, is_written_as_it_is_read) {
         EXPECT_THROW((void)parse_timeline_path(text), Error) << text;
 }
 
+// A timeline that nothing was stored of yet is not entered: its switch lies behind the end that was planned.
+TEST(WalGetPath, leaves_out_a_timeline_that_begins_behind_the_planned_end) {
+    const TimelinePath path = parse_timeline_path("1@0/200400,2@0/500000,3");
+    for (const auto &[end, text] : {std::pair{Lsn{0x200000}, "1@0/200000"},
+                                    {Lsn{0x200400}, "1@0/200400,2@0/200400"},
+                                    {Lsn{0x300000}, "1@0/200400,2@0/300000"},
+                                    {Lsn{0x600000}, "1@0/200400,2@0/500000,3@0/600000"}}) {
+        const TimelinePath ended = path_up_to(path, end);
+        EXPECT_EQ(to_string(ended), text);
+        EXPECT_EQ(to_string(parse_timeline_path(to_string(ended))), text);
+    }
+}
+
 class ReadAhead : public WalGet {
   protected:
     ReadAhead() : directory_of_ahead(target.path() + "/" + std::string(kAheadDirectory) + "/key") {}

@@ -45,6 +45,14 @@ bool is_on_path(const CommitDocument &backup, const TimelinePath &path) {
            lies_on_path(backup.stop_timeline, backup.stop_lsn, path);
 }
 
+TimelinePath path_up_to(TimelinePath path, Lsn end) {
+    while (path.size() > 1 && path.back().start > end)
+        path.pop_back();
+    if (!path.empty())
+        path.back().end = end;
+    return path;
+}
+
 TimelineId owner_of_segment(const TimelinePath &path, uint64_t segment, uint64_t segment_size) {
     for (auto step = path.rbegin(); step != path.rend(); ++step)
         if (segment_of(step->start, segment_size) <= segment)

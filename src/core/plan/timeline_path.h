@@ -24,6 +24,9 @@ using TimelinePath = std::vector<TimelineStep>; // oldest first
 // Whether `backup` was taken on this path: each of its positions lies on the path's timeline of that position.
 [[nodiscard]] bool is_on_path(const CommitDocument &backup, const TimelinePath &path);
 
+// The path up to `end`: timelines that begin behind it are not entered.
+[[nodiscard]] TimelinePath path_up_to(TimelinePath path, Lsn end);
+
 // The timeline that the segment is read from.
 [[nodiscard]] TimelineId owner_of_segment(const TimelinePath &path, uint64_t segment, uint64_t segment_size);
 

@@ -126,14 +126,15 @@ class Finder {
         remains_.leftovers.insert(remains_.leftovers.end(), leftovers.begin(), leftovers.end());
     }
 
-    // Of several objects that hold one segment readers take the one of the highest epoch.
+    // Of several objects with an epoch in their names readers take the highest. The one under the plain name stays as
+    // long as the segment: readers begin there, and only its header tells whose it is.
     void find_replaced(const std::vector<NamedObject> &objects, std::vector<DoomedObject> &leftovers) const {
         uint64_t highest = 0;
         for (const NamedObject &object : objects)
             if (object.is_segment)
                 highest = std::max(highest, object.epoch.value_or(0));
         for (const NamedObject &object : objects)
-            if (object.is_segment && object.epoch.value_or(0) < highest && object.info.modified_ms < oldest_ms_)
+            if (object.is_segment && object.epoch && *object.epoch < highest && object.info.modified_ms < oldest_ms_)
                 leftovers.push_back({object.info.key, object.info.size});
     }
 
