@@ -86,6 +86,18 @@ std::string ClusterLayout::tail_prefix() const {
     return root_ + "tail/";
 }
 
+std::string ClusterLayout::tail_prefix(TimelineId timeline) const {
+    return tail_prefix() + number_name("%08llX", timeline) + "/";
+}
+
+std::string ClusterLayout::tail_segment_prefix(std::string_view segment) const {
+    return tail_prefix(require_wal_name(segment).timeline).append(segment) + "/";
+}
+
+std::string ClusterLayout::tail_runs_prefix(TimelineId timeline) const {
+    return tail_prefix(timeline) + "runs/";
+}
+
 std::string ClusterLayout::gaps_prefix() const {
     return root_ + "gaps/";
 }

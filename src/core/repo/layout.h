@@ -39,7 +39,11 @@ class ClusterLayout {
     // walindex/expired/<8 hex>/<name>: WAL that expiry takes away. See repo/expired_wal.h.
     [[nodiscard]] std::string expired_wal_prefix() const; // walindex/expired/
     [[nodiscard]] std::string expired_wal_prefix(TimelineId timeline) const;
-    [[nodiscard]] std::string tail_prefix() const;
+    [[nodiscard]] std::string tail_prefix() const;                    // tail/
+    [[nodiscard]] std::string tail_prefix(TimelineId timeline) const; // tail/<8 hex>/
+    // tail/<8 hex>/<segment>/: pieces of one segment. See repo/tail.h.
+    [[nodiscard]] std::string tail_segment_prefix(std::string_view segment) const;
+    [[nodiscard]] std::string tail_runs_prefix(TimelineId timeline) const; // tail/<8 hex>/runs/
 
     [[nodiscard]] std::string gaps_prefix() const; // gaps/
     // gaps/<WAL file>-<when it was let go>.json (rules H1).

@@ -184,7 +184,7 @@ void decode_wal_frames(ByteView object, const ParsedHeader &header, Bytes &out, 
                 throw damaged(key, "Its parts are longer than the whole.");
             expected -= part.plain_length;
         }
-    } else if (header.header.kind != ObjectKind::kWalPart) {
+    } else if (header.header.kind != ObjectKind::kWalPart && header.header.kind != ObjectKind::kTail) {
         throw damaged(key, "It is not a WAL file.");
     }
     if (expected > kWalPartBytes)
