@@ -39,7 +39,7 @@ struct TailWriterOptions {
     TimelineId timeline = 0;
     // The first segment that has to be there; those before it are none of this writer's business.
     uint64_t first_segment = 0;
-    Lsn wal_end; // flushed when the writer was made: the run's beginning (TailRun::from)
+    Lsn wal_end;                              // flushed when the writer was made: the run's beginning (TailRun::from)
     std::chrono::milliseconds interval{1000}; // between two pieces; 0: as soon as there is something
     // How long a complete segment is left to the archiver before what its tail lacks is shipped here.
     std::chrono::milliseconds archiver_grace{1000};
@@ -52,7 +52,7 @@ struct TailCounters {
     uint64_t pieces = 0; // of all repositories, merged ones included
     uint64_t stored_bytes = 0;
     uint64_t plain_bytes = 0;
-    uint64_t requests = 0; // puts, lists, looks
+    uint64_t requests = 0;   // puts, lists, looks
     int64_t last_put_us = 0; // how long the last piece took from its reading to its confirmation
 };
 

@@ -1,0 +1,60 @@
+// The tail's housekeeping: neighbouring pieces merged into one, and, where that is wanted, pieces removed as soon as
+// their segment is stored complete (rules B7). It runs in a thread of its own, so that no commit waits for it, and may
+// be left undone at any point: readers need none of it, and expiry removes what is left.
+// Threading: look() from any thread. Errors: none are thrown; a merge that fails is tried again with the next pieces,
+// and a store that refuses deletes is told once and not asked again.
+#pragma once
+
+#include "base/cancel.h"
+#include "base/log.h"
+#include "transfer/tail_shipper.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace pgvigil {
+
+class TailTidy {
+  public:
+    // `options` and the shippers must outlive it.
+    TailTidy(const TailWriterOptions &options, std::vector<TailShipper *> shippers, LogSink &log);
+    ~TailTidy();
+
+    // There may be something to do.
+    void look();
+
+  private:
+    struct Debris {
+        TailShipper *shipper = nullptr;
+        TailGarbage garbage;
+        std::chrono::steady_clock::time_point look_at;
+    };
+
+    void run() noexcept;
+    void merge(TailShipper &shipper);
+    void collect(TailShipper &shipper);
+    void remove_due();
+    // Whether nothing is left to do for it.
+    [[nodiscard]] bool remove(const Debris &debris);
+
+    const TailWriterOptions &options_;
+    const std::vector<TailShipper *> shippers_;
+    LogSink &log_;
+    TailSource source_;
+    FrameEncoder encoder_;
+    std::deque<Debris> debris_;
+    bool may_remove_;
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool wanted_ = false;
+    bool stopping_ = false;
+    CancelToken cancel_;
+    std::thread thread_;
+};
+
+} // namespace pgvigil
