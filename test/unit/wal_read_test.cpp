@@ -167,6 +167,35 @@ TEST_F(WalRead, an_epoch_of_a_later_timeline_leaves_its_ancestors_alone) {
     EXPECT_EQ(read(kSecond), second);
 }
 
+TEST_F(WalRead, an_epoch_says_nothing_of_other_timelines) {
+    use_repositories(1);
+    put_epoch(0, 1, 1, Lsn{kMiB});
+    put_epoch(0, 2, 1, Lsn{3 * kMiB});
+    // A standby of the first writer, promoted before the second took over, went its own way.
+    const std::string own = "000000020000000000000004";
+    const Bytes segment = archive_into(0, own, 1, 1);
+    EXPECT_EQ(read(own), segment);
+    // Nor does the writer of another timeline supersede it.
+    EXPECT_EQ(archive_into(0, own, 1, 2, Lsn{3 * kMiB}), segment);
+    EXPECT_FALSE(stores[0]->head(layout.wal_file_of_epoch(own, 2), never));
+}
+
+TEST_F(WalRead, what_a_fenced_writer_stored_is_nothing_later) {
+    use_repositories(1);
+    put_epoch(0, 1, 1, Lsn{kMiB});
+    archive_into(0, kFirst, 1);
+    const Lsn takeover{2 * kMiB};
+    put_epoch(0, 2, 1, takeover);
+    archive_into(0, kThird, 1);
+    WalReader before = reader();
+    EXPECT_FALSE(before.anything_later(kFirst, never));
+    EXPECT_FALSE(before.anything_later(kSecond, never));
+    archive_into(0, kThird, 2, 2, takeover);
+    WalReader after = reader();
+    EXPECT_TRUE(after.anything_later(kSecond, never));
+    EXPECT_FALSE(after.anything_later(kThird, never));
+}
+
 TEST_F(WalRead, knows_whether_anything_comes_later) {
     use_repositories(2);
     archive_into(0, kFirst);

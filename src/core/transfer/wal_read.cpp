@@ -4,6 +4,8 @@
 #include "base/time.h"
 #include "crypto/digest.h"
 #include "pgdata/wal_page.h"
+#include "repo/envelope.h"
+#include "repo/epochs.h"
 #include "repo/wal_object.h"
 #include "transfer/wal_read_object.h"
 
@@ -36,17 +38,15 @@ template <class Call> void into_sink(Call &&call) {
     }
 }
 
-// The highest epoch that took over before the end of this file, on its timeline or the one it came from: objects of
-// older ones are not read (rules C2). transfer/wal_upload.cpp decides by the same rule where a writer puts its own.
-uint64_t ruling_epoch(const std::map<uint64_t, EpochDocument> &epochs, const WalFileName &file, uint64_t length) {
+// The lowest epoch whose objects are read in this file's place (rules C2). transfer/wal_upload.cpp decides by the same
+// rule where a writer puts its own.
+uint64_t ruling_epoch(const std::vector<EpochDocument> &epochs, const WalFileName &file, uint64_t length) {
+    if (file.kind == WalFileKind::kSegment)
+        return lowest_accepted_epoch(epochs, file.timeline, segment_number(file, length), length);
     uint64_t ruling = 0;
-    for (const auto &[number, epoch] : epochs) {
-        if (epoch.timeline > file.timeline)
-            continue;
-        if (file.kind == WalFileKind::kSegment && epoch.lsn >= segment_start(segment_number(file, length) + 1, length))
-            continue;
-        ruling = std::max(ruling, number);
-    }
+    for (const EpochDocument &epoch : epochs)
+        if (epoch.timeline == file.timeline)
+            ruling = std::max(ruling, epoch.number);
     return ruling;
 }
 
@@ -199,8 +199,8 @@ std::optional<WalFileFacts> WalReader::read(std::string_view name, WalSink &sink
     return std::nullopt;
 }
 
-std::map<uint64_t, EpochDocument> WalReader::epochs_of(Source &source, const CancelToken &cancel) {
-    std::map<uint64_t, EpochDocument> known;
+std::vector<EpochDocument> WalReader::epochs_of(Source &source, const CancelToken &cancel) {
+    std::vector<EpochDocument> known;
     {
         const std::lock_guard lock(mutex_);
         if (source.epochs_read_ms != 0 && boot_time_ms() - source.epochs_read_ms < kEpochsFreshMs)
@@ -208,19 +208,9 @@ std::map<uint64_t, EpochDocument> WalReader::epochs_of(Source &source, const Can
         known = source.epochs;
     }
     const int64_t started = boot_time_ms();
-    Repository &repository = *source.repository;
-    const std::string prefix = repository.layout().epochs_prefix();
     // Epoch documents never change: only new ones are fetched.
-    const std::string after = known.empty() ? std::string() : repository.layout().epoch(known.rbegin()->first);
-    for_each_page(repository.store(), {.prefix = prefix, .start_after = after}, cancel, [&](const ListPage &page) {
-        for (const ObjectInfo &object : page.objects) {
-            const auto json = read_document(repository.store(), object.key, cancel);
-            if (!json)
-                continue;
-            EpochDocument epoch = decode_epoch(*json, object.key);
-            known.insert_or_assign(epoch.number, std::move(epoch));
-        }
-    });
+    for (EpochDocument &epoch : list_epochs(*source.repository, known.empty() ? 0 : known.back().number, cancel))
+        known.push_back(std::move(epoch));
     const std::lock_guard lock(mutex_);
     source.epochs = known;
     source.epochs_read_ms = std::max<int64_t>(started, 1);
@@ -282,12 +272,12 @@ bool WalReader::anything_later(std::string_view name, const CancelToken &cancel)
         throw Error(ErrorCode::kInvalidArgument, fmt::format("\"{}\" is not the name of a WAL file", name));
     return std::any_of(sources_.begin(), sources_.end(), [&](Source &source) {
         confirm(source, cancel);
-        return has_later(*source.repository, *file, name, cancel);
+        return has_later(source, *file, name, cancel);
     });
 }
 
-bool WalReader::has_later(Repository &repository, const WalFileName &file, std::string_view name,
-                          const CancelToken &cancel) const {
+bool WalReader::has_later(Source &source, const WalFileName &file, std::string_view name, const CancelToken &cancel) {
+    Repository &repository = *source.repository;
     const std::string prefix = repository.layout().wal_prefix(file.timeline);
     const bool history = file.kind == WalFileKind::kHistory;
     const std::string_view segment = name.substr(0, 24);
@@ -299,13 +289,25 @@ bool WalReader::has_later(Repository &repository, const WalFileName &file, std::
         for (const ObjectInfo &object : page.objects) {
             const std::string_view base = std::string_view(object.key).substr(object.key.rfind('/') + 1);
             const auto other = parse_wal_file_name(base.substr(0, 24));
-            if (other && other->kind == WalFileKind::kSegment && (history || base.substr(0, 24) > segment))
+            const bool whole = base.size() == 24 || (base.size() > 24 && base[24] == '~');
+            if (other && whole && other->kind == WalFileKind::kSegment && (history || base.substr(0, 24) > segment) &&
+                is_accepted(source, *other, object.key, cancel))
                 return true;
         }
         if (!page.more)
             return false;
         after = page.last;
     }
+}
+
+bool WalReader::is_accepted(Source &source, const WalFileName &file, const std::string &key,
+                            const CancelToken &cancel) {
+    const std::vector<EpochDocument> epochs = epochs_of(source, cancel);
+    // Nobody wrote before the first.
+    if (epochs.size() < 2)
+        return true;
+    const auto header = read_header(source.repository->store(), key, cancel);
+    return header && header->header.epoch >= ruling_epoch(epochs, file, header->header.plain_length);
 }
 
 } // namespace pgvigil

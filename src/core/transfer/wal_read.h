@@ -14,7 +14,6 @@
 #include "repo/repository.h"
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -61,26 +60,30 @@ class WalReader {
     std::optional<WalFileFacts> read(std::string_view name, WalSink &sink, const CancelToken &cancel);
 
     // Whether any repository holds something that comes after `name` on its timeline: a later segment, or, for a
-    // history file, any segment of the timeline. Throws unless every repository could be asked.
+    // history file, any segment of the timeline. What was written by someone who was not the writer there any more does
+    // not count. Throws unless every repository could be asked.
     [[nodiscard]] bool anything_later(std::string_view name, const CancelToken &cancel);
 
   private:
     struct Source {
         std::shared_ptr<Repository> repository;
-        std::map<uint64_t, EpochDocument> epochs;
-        int64_t epochs_read_ms = 0; // boot time; 0 = never
-        bool confirmed = false;     // its root document was seen
-        int64_t avoid_until_ms = 0; // boot time; after an outage others are asked first
+        std::vector<EpochDocument> epochs; // ascending
+        int64_t epochs_read_ms = 0;        // boot time; 0 = never
+        bool confirmed = false;            // its root document was seen
+        int64_t avoid_until_ms = 0;        // boot time; after an outage others are asked first
     };
 
     std::vector<size_t> order() const;
-    std::map<uint64_t, EpochDocument> epochs_of(Source &source, const CancelToken &cancel);
+    std::vector<EpochDocument> epochs_of(Source &source, const CancelToken &cancel);
     // What is not there is only absent if the repository itself is: an unmounted directory must not end a recovery.
     void confirm(Source &source, const CancelToken &cancel);
     std::optional<WalFileFacts> read_from(Source &source, const WalFileName &file, std::string_view name, WalSink &sink,
                                           const CancelToken &cancel);
-    [[nodiscard]] bool has_later(Repository &repository, const WalFileName &file, std::string_view name,
-                                 const CancelToken &cancel) const;
+    [[nodiscard]] bool has_later(Source &source, const WalFileName &file, std::string_view name,
+                                 const CancelToken &cancel);
+    // Whether the object of a segment counts: who wrote it was the writer there (rules C2).
+    [[nodiscard]] bool is_accepted(Source &source, const WalFileName &file, const std::string &key,
+                                   const CancelToken &cancel);
 
     const uint64_t system_identifier_;
     LogSink &log_;

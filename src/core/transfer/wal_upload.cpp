@@ -18,7 +18,7 @@ bool same_content(const ObjectHeader &stored, const WalObject &object) {
 bool is_superseded(const ObjectHeader &stored, const WalObject &object, const WalWriter &writer) {
     if (object.parsed.kind != WalFileKind::kSegment && object.parsed.kind != WalFileKind::kBackupHistory)
         return false;
-    return stored.epoch < writer.epoch && object.parsed.timeline >= writer.epoch_timeline &&
+    return stored.epoch < writer.epoch && object.parsed.timeline == writer.epoch_timeline &&
            segment_number(object.parsed, writer.segment_size) >= segment_of(writer.epoch_start, writer.segment_size);
 }
 
