@@ -36,6 +36,18 @@ std::string ClusterLayout::epoch(uint64_t number) const {
     return epochs_prefix() + number_name("%010llu", number) + ".json";
 }
 
+std::string ClusterLayout::alive_prefix() const {
+    return root_ + "alive/";
+}
+
+std::string ClusterLayout::alive_prefix(uint64_t epoch) const {
+    return alive_prefix() + number_name("%010llu", epoch) + "/";
+}
+
+std::string ClusterLayout::alive(uint64_t epoch, uint64_t number) const {
+    return alive_prefix(epoch) + number_name("%010llu", number) + ".json";
+}
+
 std::string ClusterLayout::wal_root() const {
     return root_ + "wal/";
 }

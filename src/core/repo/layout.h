@@ -21,6 +21,10 @@ class ClusterLayout {
 
     [[nodiscard]] std::string epochs_prefix() const;        // epochs/
     [[nodiscard]] std::string epoch(uint64_t number) const; // epochs/<10 digits>.json
+    // alive/<10 digits>/<10 digits>.json: signs of life of an epoch's writer. See repo/writer_renewal.h.
+    [[nodiscard]] std::string alive_prefix() const;               // alive/
+    [[nodiscard]] std::string alive_prefix(uint64_t epoch) const; // alive/<10 digits>/
+    [[nodiscard]] std::string alive(uint64_t epoch, uint64_t number) const;
 
     [[nodiscard]] std::string wal_root() const;                      // wal/
     [[nodiscard]] std::string wal_prefix(TimelineId timeline) const; // wal/<8 hex>/
