@@ -1,7 +1,6 @@
 #include "repo/tail.h"
 
-#include "base/error.h"
-#include "base/time.h"
+#include "base/wal_name.h"
 #include "repo/epochs.h"
 
 #include <algorithm>
@@ -30,24 +29,19 @@ bool has_pieces_behind(const TimelineTail &tail, uint64_t segment, TailRunId run
     });
 }
 
+// Asks whether a run is open only where the answer matters: it may cost requests.
 class Ruling {
   public:
-    Ruling(const TimelineTail &tail, const TailContext &context) : tail_(tail), context_(context) {
-        for (const TailRun &run : tail.runs)
-            if (accepts(run.id, segment_of(run.from, tail.segment_size)) && is_open(tail, context, run))
-                open_.push_back(&run);
-    }
+    Ruling(const TimelineTail &tail, const TailContext &context) : tail_(tail), context_(context) {}
 
-    [[nodiscard]] std::optional<TailRunId> holder(uint64_t segment) const {
+    [[nodiscard]] std::optional<TailRunId> holder(uint64_t segment) {
         const auto *pieces = pieces_of(tail_, segment);
-        std::optional<TailRunId> highest;
         if (pieces == nullptr)
-            return highest;
-        for (const TailPiece &piece : *pieces)
-            if (piece.from == 0 && (!highest || *highest < piece.run) && accepts(piece.run, segment) &&
-                !is_dead(piece.run, segment))
-                highest = piece.run;
-        return highest;
+            return std::nullopt;
+        for (auto piece = pieces->rbegin(); piece != pieces->rend(); ++piece) // sorted by run
+            if (piece->from == 0 && accepts(piece->run, segment) && !is_dead(piece->run, segment))
+                return piece->run;
+        return std::nullopt;
     }
 
   private:
@@ -56,15 +50,23 @@ class Ruling {
     }
 
     // Recovery ended in an earlier segment: what the run had shipped beyond was replaced.
-    [[nodiscard]] bool is_dead(TailRunId run, uint64_t segment) const {
-        return std::any_of(open_.begin(), open_.end(), [&](const TailRun *other) {
-            return run < other->id && segment_of(other->from, tail_.segment_size) < segment;
+    [[nodiscard]] bool is_dead(TailRunId run, uint64_t segment) {
+        return std::any_of(tail_.runs.rbegin(), tail_.runs.rend(), [&](const TailRun &other) {
+            const uint64_t first = segment_of(other.from, tail_.segment_size);
+            return run < other.id && first < segment && accepts(other.id, first) && opened(other);
         });
+    }
+
+    [[nodiscard]] bool opened(const TailRun &run) {
+        const auto known = open_.find(run.id);
+        if (known != open_.end())
+            return known->second;
+        return open_[run.id] = is_open(tail_, context_, run);
     }
 
     const TimelineTail &tail_;
     const TailContext &context_;
-    std::vector<const TailRun *> open_;
+    std::map<TailRunId, bool> open_;
 };
 
 } // namespace
@@ -102,7 +104,7 @@ std::optional<TailCover> tail_cover(const TimelineTail &tail, const TailContext 
 bool has_later_tail(const TimelineTail &tail, const TailContext &context, uint64_t segment) {
     if (tail.segment_size == 0)
         return false;
-    const Ruling ruling(tail, context);
+    Ruling ruling(tail, context);
     return std::any_of(tail.segments.upper_bound(segment), tail.segments.end(),
                        [&](const auto &entry) { return ruling.holder(entry.first).has_value(); });
 }

@@ -82,10 +82,14 @@ struct TailCover {
 [[nodiscard]] bool is_open(const TimelineTail &tail, const TailContext &context, const TailRun &run);
 
 // What is there of a timeline from `first_segment` on; 0 lists everything. `segment_size` may be 0 then: the runs tell
-// it. Run documents that are in `known` are not read again.
+// it. Run documents that are in `known` are not read again. Of runs that began before `first_segment` the first piece
+// is there too where it decides about what is listed.
 [[nodiscard]] TimelineTail list_tail(const Repository &repository, TimelineId timeline, uint64_t segment_size,
                                      uint64_t first_segment, const CancelToken &cancel,
                                      const TimelineTail *known = nullptr);
+// The same from the segment of this name on (24 digits; "" lists everything), whatever the size of segments is.
+[[nodiscard]] TimelineTail list_tail_from(const Repository &repository, TimelineId timeline,
+                                          std::string_view first_segment, const CancelToken &cancel);
 // The timelines that have a tail, ascending.
 [[nodiscard]] std::vector<TimelineId> list_tail_timelines(const Repository &repository, const CancelToken &cancel);
 

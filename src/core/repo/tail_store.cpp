@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <charconv>
 #include <fmt/format.h>
+#include <set>
 #include <tuple>
 
 namespace pgvigil {
@@ -42,7 +43,11 @@ std::optional<TailRunId> parse_run(std::string_view text) {
     return TailRunId{*epoch, *number};
 }
 
-// "<run>-<from>-<to>"; nullopt for a name that speaks of no bytes.
+std::string piece_name(const TailPiece &piece) {
+    return run_name(piece.run) + fmt::format("-{:08X}-{:08X}", piece.from, piece.to);
+}
+
+// "<run>-<from>-<to>"; nullopt for a name that speaks of no bytes, or that nobody writes so.
 std::optional<TailPiece> parse_piece(std::string_view text) {
     if (text.size() != 35 || text[17] != '-' || text[26] != '-')
         return std::nullopt;
@@ -55,7 +60,7 @@ std::optional<TailPiece> parse_piece(std::string_view text) {
     piece.run = *run;
     piece.from = *from;
     piece.to = *to;
-    return piece;
+    return piece_name(piece) == text ? std::optional(piece) : std::nullopt;
 }
 
 // One timeline's keys, put into order once the size of its segments is known.
@@ -66,12 +71,9 @@ class TailListing {
         tail_.timeline = timeline;
     }
 
-    TimelineTail run(uint64_t segment_size, uint64_t first_segment, const TimelineTail *known) {
-        const ClusterLayout &layout = repository_.layout();
-        const std::string prefix = layout.tail_prefix(tail_.timeline);
-        std::string after;
-        if (first_segment > 0) // '~' sorts behind the '/' that follows a segment's name
-            after = prefix + segment_name(tail_.timeline, first_segment - 1, segment_size) + "~";
+    TimelineTail run(uint64_t segment_size, std::string_view first_segment, const TimelineTail *known) {
+        const std::string prefix = repository_.layout().tail_prefix(tail_.timeline);
+        const std::string after = first_segment.empty() ? std::string() : prefix + std::string(first_segment);
         ListRequest request;
         request.prefix = prefix;
         request.start_after = after;
@@ -83,8 +85,11 @@ class TailListing {
         tail_.segment_size = segment_size;
         if (segment_size == 0 && !tail_.runs.empty())
             tail_.segment_size = tail_.runs.back().segment_size;
-        if (tail_.segment_size != 0)
+        if (tail_.segment_size != 0) {
             sort_pieces();
+            if (!first_segment.empty())
+                add_beginnings(segment_number(parse_wal_file_name(first_segment).value(), tail_.segment_size));
+        }
         return std::move(tail_);
     }
 
@@ -135,9 +140,46 @@ class TailListing {
                 tail_.segments[piece.segment].push_back(piece);
         }
         for (auto &[segment, pieces] : tail_.segments)
-            std::sort(pieces.begin(), pieces.end(), [](const TailPiece &a, const TailPiece &b) {
-                return std::tie(a.run, a.from, a.to) < std::tie(b.run, b.from, b.to);
-            });
+            std::sort(pieces.begin(), pieces.end(), precedes);
+    }
+
+    // A run that began before the listing ends others in it; whether it is open, its first piece may tell alone.
+    void add_beginnings(uint64_t first_listed) {
+        std::optional<TailRunId> lowest;
+        std::set<TailRunId> listed;
+        for (const auto &[segment, pieces] : tail_.segments)
+            for (const TailPiece &piece : pieces) {
+                listed.insert(piece.run);
+                if (piece.from == 0 && (!lowest || piece.run < *lowest))
+                    lowest = piece.run;
+            }
+        for (const TailRun &run : tail_.runs) {
+            const uint64_t segment = segment_of(run.from, tail_.segment_size);
+            if (lowest && *lowest < run.id && segment < first_listed && !listed.contains(run.id))
+                add_beginning(run.id, segment);
+        }
+    }
+
+    void add_beginning(TailRunId run, uint64_t segment) {
+        const std::string directory =
+            repository_.layout().tail_segment_prefix(segment_name(tail_.timeline, segment, tail_.segment_size));
+        const std::string prefix = directory + run_name(run) + "-00000000-";
+        ListRequest request;
+        request.prefix = prefix;
+        request.limit = 1;
+        for (const ObjectInfo &object : repository_.store().list(request, cancel_).objects)
+            if (auto piece = parse_piece(std::string_view(object.key).substr(directory.size()))) {
+                piece->segment = segment;
+                piece->stored_bytes = object.size;
+                piece->modified_ms = object.modified_ms;
+                std::vector<TailPiece> &pieces = tail_.segments[segment];
+                pieces.push_back(*piece);
+                std::sort(pieces.begin(), pieces.end(), precedes);
+            }
+    }
+
+    static bool precedes(const TailPiece &a, const TailPiece &b) {
+        return std::tie(a.run, a.from, a.to) < std::tie(b.run, b.from, b.to);
     }
 
     const Repository &repository_;
@@ -169,7 +211,13 @@ uint32_t highest_number(const Repository &repository, const TailRun &run, const 
 
 TimelineTail list_tail(const Repository &repository, TimelineId timeline, uint64_t segment_size, uint64_t first_segment,
                        const CancelToken &cancel, const TimelineTail *known) {
-    return TailListing(repository, timeline, cancel).run(segment_size, first_segment, known);
+    const std::string first = first_segment == 0 ? "" : segment_name(timeline, first_segment, segment_size);
+    return TailListing(repository, timeline, cancel).run(segment_size, first, known);
+}
+
+TimelineTail list_tail_from(const Repository &repository, TimelineId timeline, std::string_view first_segment,
+                            const CancelToken &cancel) {
+    return TailListing(repository, timeline, cancel).run(0, first_segment, nullptr);
 }
 
 std::vector<TimelineId> list_tail_timelines(const Repository &repository, const CancelToken &cancel) {
@@ -209,8 +257,7 @@ void claim_tail_run(const Repository &repository, TailRun &run, const CancelToke
 
 std::string tail_piece_key(const ClusterLayout &layout, TimelineId timeline, uint64_t segment_size,
                            const TailPiece &piece) {
-    return layout.tail_segment_prefix(segment_name(timeline, piece.segment, segment_size)) +
-           fmt::format("{}-{:08X}-{:08X}", run_name(piece.run), piece.from, piece.to);
+    return layout.tail_segment_prefix(segment_name(timeline, piece.segment, segment_size)) + piece_name(piece);
 }
 
 std::string tail_run_key(const ClusterLayout &layout, TimelineId timeline, TailRunId run) {
