@@ -43,6 +43,9 @@ void TailShipper::begin(const CancelToken &cancel) {
                               }};
     std::set<uint64_t> whole;
     for (const auto &entry : tail.segments) {
+        // Where the WAL ends now, or behind, an earlier life may have written something else.
+        if (entry.first >= last)
+            break;
         const auto cover = tail_cover(tail, context, entry.first);
         if (cover && !cover->hole && cover->end == size)
             whole.insert(entry.first);

@@ -83,7 +83,7 @@ class TailShipper {
     void begin_segment(uint64_t segment);
     void count_request() noexcept;
 
-    const TailWriterOptions &options_;
+    const TailWriterOptions options_;
     const std::shared_ptr<Repository> repository_;
     TailSource source_;
     FrameEncoder encoder_;

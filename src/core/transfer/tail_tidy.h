@@ -20,7 +20,7 @@ namespace pgvigil {
 
 class TailTidy {
   public:
-    // `options` and the shippers must outlive it.
+    // The shippers must outlive it.
     TailTidy(const TailWriterOptions &options, std::vector<TailShipper *> shippers, LogSink &log);
     ~TailTidy();
 
@@ -41,7 +41,7 @@ class TailTidy {
     // Whether nothing is left to do for it.
     [[nodiscard]] bool remove(const Debris &debris);
 
-    const TailWriterOptions &options_;
+    const TailWriterOptions options_;
     const std::vector<TailShipper *> shippers_;
     LogSink &log_;
     TailSource source_;
