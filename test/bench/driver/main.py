@@ -13,12 +13,14 @@ os.environ.pop("PGOPTIONS", None)
 import cases  # noqa: E402
 import foreground  # noqa: E402
 import incremental  # noqa: E402
+import latency  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from competitors import PgBackRest, PgVigil  # noqa: E402
+from gateway import Gateway  # noqa: E402
 from report import header  # noqa: E402
 from s3client import S3Client  # noqa: E402
 
-ALL = ["archive", "single", "backup", "restore", "replay", "incremental", "foreground"]
+ALL = ["archive", "single", "backup", "restore", "replay", "incremental", "foreground", "latency"]
 
 
 def main():
@@ -27,6 +29,7 @@ def main():
     parser.add_argument("--pgbackrest", required=True)
     parser.add_argument("--directory", required=True)
     parser.add_argument("--result", required=True)
+    parser.add_argument("--gateway", required=True)
     parser.add_argument("--commit", default="unknown")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--scale", type=int)
@@ -48,6 +51,7 @@ def main():
     load = os.getloadavg()[0]
     pgbackrest = PgBackRest(options.pgbackrest, options.directory, store)
     bench = cases.Bench(options, store, pgbackrest, PgVigil(options.bindir, store))
+    bench.gateway = Gateway(options.gateway)
     version = Cluster(options.bindir, options.directory, "version").version
     versions = [("pgvigil commit", options.commit), ("PostgreSQL", version)]
     if bench.wanted("pgbackrest"):
@@ -73,6 +77,9 @@ def main():
             show(table)
     if "foreground" in wanted:
         show(foreground.foreground(bench))
+    if "latency" in wanted:
+        for table in latency.latency(bench):
+            show(table)
 
 
 if __name__ == "__main__":
