@@ -22,6 +22,9 @@ extern "C" {
 #include "postmaster/walsummarizer.h"
 #endif
 #include "replication/message.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
+#include "replication/walsender_private.h"
 }
 
 namespace pgvigil::compat {
@@ -102,6 +105,28 @@ inline char *backup_stop(BackupRun *run) {
 #else
     run->stop = do_pg_backup_stop(run->label->data, false, &run->stop_timeline);
     return run->label->data;
+#endif
+}
+
+// 16 tells by a condition variable when WAL was flushed, where there may be WAL senders; before, it has to be looked
+// at.
+inline ConditionVariable *flush_signal() {
+#if PG_VERSION_NUM >= 160000
+    return max_wal_senders > 0 ? &WalSndCtl->wal_flush_cv : nullptr;
+#else
+    return nullptr;
+#endif
+}
+
+// A replication connection through the server's own module libpqwalreceiver. 16 can insist on a password, 17 can
+// connect without replication.
+inline WalReceiverConn *connect_for_replication(const char *conninfo, const char *name, char **error) {
+#if PG_VERSION_NUM >= 170000
+    return walrcv_connect(conninfo, true, false, false, name, error);
+#elif PG_VERSION_NUM >= 160000
+    return walrcv_connect(conninfo, false, false, name, error);
+#else
+    return walrcv_connect(conninfo, false, name, error);
 #endif
 }
 
