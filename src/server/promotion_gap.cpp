@@ -4,6 +4,7 @@
 
 #include "server/boundary.h"
 #include "server/waiting.h"
+#include "server/wal_gaps.h"
 #include "server/wal_wait.h"
 #include "server/writer.h"
 
@@ -15,6 +16,7 @@
 #include <dirent.h>
 #include <memory>
 #include <set>
+#include <unistd.h>
 
 namespace pgvigil {
 
@@ -23,20 +25,6 @@ namespace {
 struct CloseDirectory {
     void operator()(::DIR *directory) const noexcept { ::closedir(directory); }
 };
-
-std::vector<WalRange> ancestors_of(TimelineId timeline) {
-    List *history = nullptr;
-    pg_section([&]() noexcept { history = readTimeLineHistory(timeline); });
-    std::vector<WalRange> ancestors;
-    for (int i = 0; i < list_length(history); ++i) {
-        const auto *entry = static_cast<const TimeLineHistoryEntry *>(list_nth(history, i));
-        if (entry->tli != timeline)
-            ancestors.push_back({entry->tli, Lsn{entry->begin}, Lsn{entry->end}});
-    }
-    // Asked for again and again while a file is refused, in an archiver whose memory is not reset before 17.
-    pg_section([&]() noexcept { list_free_deep(history); });
-    return ancestors;
-}
 
 // The complete segments of `range` that stand in pg_wal, by number.
 std::set<uint64_t> local_segments(const std::string &wal_directory, const WalRange &range, uint64_t segment_size) {
@@ -57,41 +45,107 @@ std::set<uint64_t> local_segments(const std::string &wal_directory, const WalRan
 
 } // namespace
 
-size_t close_promotion_gap(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop) {
-    const uint64_t size = facts.wal_segment_size;
-    std::set<std::string> local;
-    WalNeed need;
-    need.segment_size = size;
-    for (const WalRange &ancestor : ancestors_of(facts.timeline)) {
-        const std::set<uint64_t> segments = local_segments(facts.wal_directory, ancestor, size);
-        if (segments.empty())
-            continue;
-        need.ranges.push_back(
-            {ancestor.timeline, segment_start(*segments.begin(), size), segment_start(*segments.rbegin() + 1, size)});
-        for (const uint64_t segment : segments)
-            local.insert(segment_name(ancestor.timeline, segment, size));
+std::vector<WalRange> timeline_ancestors(TimelineId timeline) {
+    List *history = nullptr;
+    pg_section([&]() noexcept { history = readTimeLineHistory(timeline); });
+    std::vector<WalRange> ancestors;
+    for (int i = 0; i < list_length(history); ++i) {
+        const auto *entry = static_cast<const TimeLineHistoryEntry *>(list_nth(history, i));
+        if (entry->tli != timeline)
+            ancestors.push_back({entry->tli, Lsn{entry->begin}, Lsn{entry->end}});
     }
-    if (local.empty())
-        return 0;
-    const auto missing = in_background(
+    // Asked for again and again while a file is refused, in an archiver whose memory is not reset before 17.
+    pg_section([&]() noexcept { list_free_deep(history); });
+    return ancestors;
+}
+
+namespace {
+
+// What pg_wal has of the history of a timeline.
+struct LocalHistory {
+    std::set<std::string> segments; // complete ones of the ancestors
+    WalNeed need;                   // the same
+    std::string history;            // the timeline's own history file; empty when there is none
+
+    [[nodiscard]] bool is_empty() const { return segments.empty() && history.empty(); }
+};
+
+LocalHistory local_history(const ServerFacts &facts) {
+    const uint64_t size = facts.wal_segment_size;
+    LocalHistory local;
+    local.need.segment_size = size;
+    std::set<std::string> let_go;
+    for (const WalGap &gap : read_gaps(facts.data_directory))
+        let_go.insert(gap.file);
+    for (const WalRange &ancestor : timeline_ancestors(facts.timeline))
+        for (const uint64_t segment : local_segments(facts.wal_directory, ancestor, size)) {
+            std::string name = segment_name(ancestor.timeline, segment, size);
+            if (let_go.contains(name))
+                continue;
+            local.segments.insert(std::move(name));
+            const Lsn start = segment_start(segment, size);
+            std::vector<WalRange> &ranges = local.need.ranges;
+            if (ranges.empty() || ranges.back().timeline != ancestor.timeline || ranges.back().end != start)
+                ranges.push_back({ancestor.timeline, start, start});
+            ranges.back().end = segment_start(segment + 1, size);
+        }
+    std::string history = history_name(facts.timeline);
+    if (facts.timeline > 1 && ::access((facts.wal_directory + "/" + history).c_str(), F_OK) == 0)
+        local.history = std::move(history);
+    return local;
+}
+
+std::set<std::string> missing_of(const LocalHistory &local,
+                                 const std::vector<std::shared_ptr<Repository>> &repositories,
+                                 const std::function<bool()> &stop) {
+    if (local.is_empty())
+        return {};
+    const size_t limit = local.segments.size();
+    return in_background(
         [&](const CancelToken &cancel) {
             std::set<std::string> names;
-            for (const auto &repository : open_as_writer(settings, facts, cancel).repositories)
-                for (std::string &name : missing_segments(*repository, need, local.size(), cancel))
-                    names.insert(std::move(name));
+            for (const auto &repository : repositories) {
+                if (!local.history.empty() &&
+                    !repository->store().head(repository->layout().wal_file(local.history), cancel))
+                    names.insert(local.history);
+                if (limit == 0)
+                    continue;
+                const auto expired = expired_segments(*repository, local.need, limit, cancel);
+                for (std::string &name : missing_segments(*repository, local.need, limit, cancel))
+                    if (std::find(expired.begin(), expired.end(), name) == expired.end())
+                        names.insert(std::move(name));
+            }
             return names;
         },
         stop);
+}
+
+} // namespace
+
+std::set<std::string> missing_history(const ServerFacts &facts,
+                                      const std::vector<std::shared_ptr<Repository>> &repositories,
+                                      const std::function<bool()> &stop) {
+    return missing_of(local_history(facts), repositories, stop);
+}
+
+size_t close_promotion_gap(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop) {
+    const LocalHistory local = local_history(facts);
+    if (local.is_empty())
+        return 0;
+    const Claim claim =
+        in_background([&](const CancelToken &cancel) { return open_as_writer(settings, facts, cancel); }, stop);
     size_t handed_over = 0;
-    for (const std::string &name : missing) {
-        if (!local.contains(name))
-            continue;
+    for (const std::string &name : missing_of(local, claim.repositories, stop)) {
         const char *file = name.c_str();
-        pg_section([=]() noexcept {
+        bool waits = false;
+        pg_section([&]() noexcept {
+            waits = XLogArchiveIsReady(file);
+            if (waits)
+                return;
             ereport(LOG, (errmsg("pgvigil archives WAL file \"%s\", which the former primary did not archive", file)));
             XLogArchiveNotify(file);
         });
-        ++handed_over;
+        handed_over += waits ? 0 : 1;
     }
     return handed_over;
 }
@@ -101,7 +155,7 @@ bool lies_behind_switch(const ServerFacts &facts, const std::string &file) {
     if (facts.in_recovery || !name || name->kind != WalFileKind::kSegment)
         return false;
     const Lsn start = segment_start(segment_number(*name, facts.wal_segment_size), facts.wal_segment_size);
-    const std::vector<WalRange> ancestors = ancestors_of(facts.timeline);
+    const std::vector<WalRange> ancestors = timeline_ancestors(facts.timeline);
     return std::any_of(ancestors.begin(), ancestors.end(), [&](const WalRange &ancestor) {
         return ancestor.timeline == name->timeline && start >= ancestor.end;
     });

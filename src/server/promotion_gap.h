@@ -1,16 +1,33 @@
 // The promotion gap: a standby marks the segments it receives as archived, because its primary archives them. If that
 // one died before it did, nobody ever would: after a promotion the new writer hands those to its archiver that the
 // repositories lack. Only segments wholly before the point where the timelines part (rules B10).
-// Threading: the keeper's main thread; the stores are read in a thread of the core.
+// Threading: the main thread; the stores are read in a thread of the core.
 #pragma once
 
 #include "server/server_facts.h"
 #include "server/settings.h"
 
+#include "repo/documents.h"
+#include "repo/repository.h"
+
 #include <cstddef>
 #include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
 
 namespace pgvigil {
+
+// The timelines that `timeline` descends from, each with its part of the history, as pg_wal's history file says.
+[[nodiscard]] std::vector<WalRange> timeline_ancestors(TimelineId timeline);
+
+// The names of what this server has of its own history and one of `repositories` lacks: complete segments of ancestor
+// timelines, and the timeline's history file. WAL that has expired, or was let go, is not missed. Before all is there,
+// nothing of the timeline can be restored.
+[[nodiscard]] std::set<std::string> missing_history(const ServerFacts &facts,
+                                                    const std::vector<std::shared_ptr<Repository>> &repositories,
+                                                    const std::function<bool()> &stop);
 
 // Returns how many files were handed to the archiver.
 size_t close_promotion_gap(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop);
