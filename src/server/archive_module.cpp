@@ -6,6 +6,7 @@
 #include "server/archive_session.h"
 #include "server/archive_status.h"
 #include "server/boundary.h"
+#include "server/lease_rounds.h"
 #include "server/log_queue.h"
 #include "server/promotion_gap.h"
 #include "server/server_facts.h"
@@ -30,6 +31,7 @@ constexpr int64_t kWakeUpMs = 10000;
 constexpr int64_t kReloadGraceMs = 2000;
 constexpr int64_t kShutdownGraceMs = 10000;
 constexpr int64_t kRepeatMs = 60000;
+constexpr int64_t kReleaseMs = 3000;
 
 std::unique_ptr<ArchiveSession> session;
 
@@ -147,6 +149,23 @@ bool wants_fresh_start(ErrorCode code) noexcept {
            code == ErrorCode::kAccessDenied || code == ErrorCode::kInternal;
 }
 
+void end_session_after(const Error &error) {
+    if (!wants_fresh_start(error.code()))
+        return;
+    session.reset();
+    status_session_ended();
+}
+
+// Rules C4: PostgreSQL is told that a file is archived only while no other server can have taken over unseen.
+void confirm(const std::function<bool()> &stop) {
+    try {
+        session->confirm(stop);
+    } catch (const Error &error) {
+        end_session_after(error);
+        throw;
+    }
+}
+
 void archive(const std::string &file, const std::string &path, Patience &patience) {
     const auto stop = [&patience] { return patience.over(); };
     const Settings settings = current_settings();
@@ -162,10 +181,7 @@ void archive(const std::string &file, const std::string &path, Patience &patienc
         session->recheck();
         session->archive(file, stop);
     } catch (const Error &error) {
-        if (wants_fresh_start(error.code())) {
-            session.reset();
-            status_session_ended();
-        }
+        end_session_after(error);
         if (error.code() != ErrorCode::kCorrupt || !lies_behind_switch(server_facts(), file))
             throw;
         leave_behind(file, error);
@@ -174,6 +190,7 @@ void archive(const std::string &file, const std::string &path, Patience &patienc
     const std::string command = also_archive_command();
     if (!command.empty())
         run_archive_command(expand_archive_command(command, path, file), archive_command_timeout_s(), stop);
+    confirm(stop);
     Patience::last_success_ms = boot_time_ms();
     status_archived(file, *session);
 }
@@ -191,6 +208,17 @@ bool is_news(const char *file, const ErrorReport &report) {
     strlcpy(last_message, report.message, sizeof last_message);
     said_ms = now;
     return true;
+}
+
+// At the end of the server nobody shall have to wait for a term before another one may write.
+void release_role() {
+    if (!session || server_facts().in_recovery || !server_goes_down())
+        return;
+    const Claim claim = session->claim();
+    const Settings settings = session->settings();
+    // First what runs ahead: nothing is stored after the release.
+    session.reset();
+    release_lease(claim, settings, kReleaseMs);
 }
 
 } // namespace
@@ -237,6 +265,9 @@ bool archive_file(const char *file, const char *path) {
 }
 
 void archive_shutdown() {
+    ErrorReport unreleased;
+    if (!cpp_attempt(release_role, unreleased))
+        warn(unreleased, "could not release the writer's role");
     // Joins the threads. Segments that were on their way are asked for again by the next archiver.
     session.reset();
     ErrorReport report;

@@ -2,6 +2,7 @@
 
 #include "server/archive_session.h"
 
+#include "server/lease.h"
 #include "server/log_queue.h"
 #include "server/waiting.h"
 #include "server/wal_queue.h"
@@ -130,7 +131,17 @@ void ArchiveSession::archive(const std::string &file, const std::function<bool()
         throw Error(*failure);
 }
 
+void ArchiveSession::confirm(const std::function<bool()> &stop) {
+    // A standby has no lease: it stores what its primary stores too, and nobody's role depends on it.
+    if (!in_recovery_)
+        ensure_lease(*claim_, settings_, stop);
+}
+
 void ArchiveSession::recheck() {
+    if (!in_recovery_) {
+        check_lease(claim_->epoch);
+        return;
+    }
     if (check_ && check_->done()) {
         const std::unique_ptr<MainTask> ended = std::move(check_);
         checked_ms_ = boot_time_ms();

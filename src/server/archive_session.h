@@ -32,6 +32,8 @@ class ArchiveSession {
 
     // Throws kNotWriter when another server has taken over. Asks the stores now and then, without waiting for them.
     void recheck();
+    // Returns when what archive() stored may be acknowledged (rules C4); otherwise throws as ensure_lease() does.
+    void confirm(const std::function<bool()> &stop);
 
     [[nodiscard]] const Settings &settings() const noexcept { return settings_; }
     [[nodiscard]] const Claim &claim() const noexcept { return *claim_; }

@@ -8,6 +8,8 @@
 #include "server/disk_watch.h"
 #include "server/gap_recorder.h"
 #include "server/index_writer.h"
+#include "server/lease_rounds.h"
+#include "server/lease_state.h"
 #include "server/log_queue.h"
 #include "server/promotion_gap.h"
 #include "server/role_watch.h"
@@ -103,11 +105,14 @@ class Keeper {
   public:
     void cycle();
     void settings_changed();
+    // How long the keeper may sleep between two cycles, in ms.
+    [[nodiscard]] long pause_ms() const;
 
   private:
     // While a thread works: what must not wait for a store that does not answer.
     bool tick();
     void look_at_disk();
+    void keep_lease();
     void look_at_catalog();
     void start_due_backup();
     void watch_automatic_backup();
@@ -116,6 +121,7 @@ class Keeper {
 
     DiskWatch disk_;
     RoleWatch role_;
+    LeaseRounds lease_;
     CatalogSummary catalog_;
     std::optional<BackupTicket> ticket_;
     Step disk_step_{"could not watch the disk of pg_wal", kLongestPause};
@@ -134,6 +140,7 @@ class Keeper {
 
 void Keeper::settings_changed() {
     role_.settings_changed();
+    lease_.forget();
     for (Step *step : {&role_step_, &catalog_step_, &gap_step_, &backup_step_})
         step->soon();
     catalog_ = {};
@@ -144,8 +151,28 @@ void Keeper::look_at_disk() {
         disk_step_.run(kDiskMs, [&] { disk_.look(server_facts()); });
 }
 
+void Keeper::keep_lease() {
+    const Claim *const claim = role_.claim();
+    if (claim == nullptr) {
+        lease_.forget();
+        return;
+    }
+    const uint64_t epoch = claim->epoch;
+    const bool lost_before = lease_state().lost_epoch >= epoch;
+    lease_.poll(*claim, current_settings());
+    // The role is settled anew at once: that says who the other one is.
+    if (!lost_before && lease_state().lost_epoch >= epoch)
+        role_step_.soon();
+}
+
+long Keeper::pause_ms() const {
+    const long lease = lease_.pause_ms();
+    return lease < 0 ? kCycleMs : std::min(kCycleMs, lease);
+}
+
 bool Keeper::tick() {
     look_at_disk();
+    keep_lease();
     wake_archiver();
     return must_stop();
 }
@@ -155,8 +182,10 @@ void Keeper::cycle() {
     look_at_disk();
     if (repository_setting()[0] == '\0') {
         role_.publish_off();
+        lease_.forget();
         return;
     }
+    keep_lease();
     if (role_.wants_look())
         role_step_.soon();
     if (role_step_.due())
@@ -311,7 +340,7 @@ void keep() {
                 keeper.cycle();
                 process_log().flush();
                 note_cycle();
-                wait_on_latch(-1, kCycleMs);
+                wait_on_latch(-1, keeper.pause_ms());
             },
             report);
         if (!fine && !ShutdownRequestPending) {

@@ -23,4 +23,7 @@ namespace pgvigil {
 // once `stop` returned true, and what the stores throw.
 void ensure_lease(const Claim &claim, const Settings &settings, const std::function<bool()> &stop);
 
+// Throws kNotWriter once it is known that another server has taken over from `epoch`. Asks no store.
+void check_lease(uint64_t epoch);
+
 } // namespace pgvigil

@@ -64,6 +64,7 @@ void say(const Error &refusal) {
 } // namespace
 
 void RoleWatch::publish_off() {
+    claim_.reset();
     is_writer_ = false;
     settled_ = false;
     publish(WriterRole::kOff, std::nullopt, std::nullopt);
@@ -110,6 +111,7 @@ void RoleWatch::look(const Settings &settings, const std::function<bool()> &stop
     }
     publish(role_of(result.standing), result.claim, result.refusal);
     is_writer_ = result.standing == WriterStanding::kWriter;
+    claim_ = is_writer_ ? result.claim : std::nullopt;
     settled_ = is_writer_ && !before;
     if (result.refusal && result.refusal->message() != last_refusal_)
         say(*result.refusal);

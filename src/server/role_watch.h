@@ -4,8 +4,11 @@
 
 #include "server/settings.h"
 
+#include "repo/writer_claim.h"
+
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 namespace pgvigil {
@@ -24,10 +27,13 @@ class RoleWatch {
     [[nodiscard]] bool wants_look();
     // Whether this server is the writer.
     [[nodiscard]] bool is_writer() const noexcept { return is_writer_; }
+    // What this server holds as the writer; null when it is not. Still there while look() asks anew.
+    [[nodiscard]] const Claim *claim() const noexcept { return claim_ ? &*claim_ : nullptr; }
     // True once after the role was settled: the archiver may go on.
     [[nodiscard]] bool just_settled() noexcept;
 
   private:
+    std::optional<Claim> claim_;
     bool is_writer_ = false;
     bool settled_ = false;
     bool was_in_recovery_ = false;

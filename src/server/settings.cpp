@@ -4,6 +4,7 @@
 
 #include "server/schedule_settings.h"
 #include "server/setting_check.h"
+#include "server/stream_settings.h"
 
 #include "base/error.h"
 #include "base/wal_name.h"
@@ -30,6 +31,7 @@ int max_rate_kb = 0;
 int queue_max_mb = 0;
 int request_timeout_s = 30;
 int retry_for_s = 60;
+int writer_term_s = 90;
 int wal_timeout_s = 600;
 int command_timeout_s = 300;
 int retention_window_s = 7 * 86400;
@@ -114,6 +116,10 @@ void define_where() {
     define_int("pgvigil.retry_timeout",
                "How long a failing request to a store is tried again before it counts as failed.", nullptr,
                &retry_for_s, 60, 0, 3600, GUC_UNIT_S);
+    define_int("pgvigil.writer_term",
+               "How long a writer must have been silent before another server may hold it for gone.",
+               "A writer shows three times in a term that it lives. All servers of a cluster need the same value.",
+               &writer_term_s, 90, 3, 3600, GUC_UNIT_S);
 }
 
 void define_archiving() {
@@ -188,6 +194,7 @@ RetentionRules current_retention() {
 void define_settings() {
     define_where();
     define_archiving();
+    define_streaming();
     define_backups();
     define_retention();
     define_schedule();
@@ -210,6 +217,7 @@ Settings current_settings() {
     settings.retention = current_retention();
     settings.request_timeout = std::chrono::seconds(request_timeout_s);
     settings.retry_for = std::chrono::seconds(retry_for_s);
+    settings.writer_term_ms = int64_t{writer_term_s} * 1000;
     return settings;
 }
 

@@ -30,6 +30,7 @@ struct Settings {
     RetentionRules retention;
     std::chrono::milliseconds request_timeout{30000};
     std::chrono::milliseconds retry_for{60000};
+    int64_t writer_term_ms = 90000; // rules C4
 
     // Whether what was opened with `other` must be opened again.
     [[nodiscard]] bool same_repositories(const Settings &other) const {

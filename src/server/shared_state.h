@@ -9,7 +9,9 @@
 #include "plan/job_log.h"
 #include "server/boundary.h"
 #include "server/catalog_overlay.h"
+#include "server/lease_state.h"
 #include "server/settings.h"
+#include "server/shared_stream.h"
 #include "transfer/backup_writer.h"
 
 #include <atomic>
@@ -192,8 +194,10 @@ struct SharedState {
     uint64_t next_request;
     SharedArchiver archiver;
     SharedWriter writer;
+    SharedLease lease;
     SharedKeeper keeper;
     SharedCatalog catalog;
+    SharedStream stream;
     uint32_t repository_count;
     SharedRepository repositories[kMaxRepositories];
     BackupSlot slots[kBackupSlots];

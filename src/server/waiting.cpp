@@ -103,7 +103,7 @@ void MainTask::abandon() noexcept {
 }
 
 void wait_for(MainTask &task, const std::function<bool()> &stop) {
-    constexpr long kLookUpMs = 1000;
+    constexpr long kLookUpMs = 250;
     while (!task.wait_once(kLookUpMs)) {
         process_log().flush();
         if (stop && stop())
