@@ -1,5 +1,6 @@
 #include "base/error.h"
 #include "base/time.h"
+#include "cli/archive_mode.h"
 #include "cli/common_options.h"
 #include "cli/program.h"
 #include "cli/report.h"
@@ -45,6 +46,17 @@ struct Options {
 
 bool is_standby() {
     return access("standby.signal", F_OK) == 0;
+}
+
+bool is_recovery() {
+    return access("recovery.signal", F_OK) == 0 && !is_standby();
+}
+
+// A segment built from a tail must not be archived as if it were complete (rules B9).
+std::string tail_objection() {
+    return archive_mode_of_server() == "always"
+               ? "With archive_mode = always the server would archive it; recovery ends with the last complete segment."
+               : "";
 }
 
 // Sources are not opened by their root document here: WalReader looks at it before it takes an absence for the truth.
@@ -143,6 +155,8 @@ int wal_get(const Options &options, const WalGetCall &call) {
     request.destination = options.destination;
     request.path = wal_path(options);
     request.mode = is_standby() ? WalGetMode::kStandby : WalGetMode::kRecovery;
+    request.tails = is_recovery();
+    request.tail_objection = tail_objection;
     request.patience = std::chrono::seconds(parse_number("--patience", options.patience, 0, 86400));
     const CancelToken cancel;
     StandardErrorLog log;
@@ -152,10 +166,12 @@ int wal_get(const Options &options, const WalGetCall &call) {
                         "\"" + options.name + "\" is not the name of a WAL file or a timeline history file");
         const uint64_t system_identifier = cluster(options, log, cancel);
         WalReader reader(sources(options, system_identifier, log), system_identifier, log);
-        const auto length = get_wal_file(reader, request, log, cancel);
-        if (!length)
+        const auto found = get_wal_file(reader, request, log, cancel);
+        if (!found)
             return kAbsentExit;
-        prepare_next(call, *length);
+        // Behind a tail there is nothing to read ahead.
+        if (!found->streamed)
+            prepare_next(call, found->length);
         return 0;
     } catch (const Error &error) {
         report_error(error);

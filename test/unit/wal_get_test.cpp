@@ -29,7 +29,8 @@ class WalGet : public test::WalReadTest {
     }
     std::optional<uint64_t> get(const WalGetRequest &request) {
         WalReader fresh(repositories, test::kSystemIdentifier, log);
-        return get_wal_file(fresh, request, log, never);
+        const auto found = get_wal_file(fresh, request, log, never);
+        return found ? std::optional(found->length) : std::nullopt;
     }
     [[nodiscard]] std::optional<Bytes> file(const std::string &name) const {
         std::ifstream in(target.path() + "/" + name, std::ios::binary);

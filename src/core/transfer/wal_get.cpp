@@ -12,15 +12,56 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::optional<uint64_t> try_once(WalReader &reader, const WalGetRequest &request, const CancelToken &cancel) {
+std::optional<WalFileFacts> try_once(WalReader &reader, const WalGetRequest &request, const CancelToken &cancel) {
     WalFileSink sink(request.destination, request.name, request.path);
     try {
-        const auto found = reader.read(request.name, sink, cancel);
+        auto found = reader.read(request.name, sink, cancel);
         if (!found)
             return std::nullopt;
         // The server makes the file durable when it takes it over.
         sink.finish(false);
-        return found->length;
+        return found;
+    } catch (const OffPath &) {
+        return std::nullopt;
+    }
+}
+
+// A tail that ends before the path leaves its segment, with more WAL behind it, is a hole.
+void check_tail_end(WalReader &reader, const WalGetRequest &request, const WalFileFacts &found,
+                    const CancelToken &cancel) {
+    const WalFileName file = parse_wal_file_name(request.name).value();
+    const uint64_t wanted = request.path.steps.empty() ? found.length : request.path.bytes_of(file);
+    if (found.end >= wanted || !reader.anything_later(request.name, cancel))
+        return;
+    throw Error(ErrorCode::kNotFound,
+                fmt::format("only the first {} bytes of \"{}\" were streamed to \"{}\", though later WAL is in a "
+                            "repository",
+                            found.end, request.name, found.repository))
+        .detail("Ending recovery here would lose what was committed after this point.")
+        .hint("If the rest is lost for good, restore to a target before it.")
+        .retryable();
+}
+
+// What was streamed of a segment that is in no repository.
+std::optional<WalFileFacts> try_tail(WalReader &reader, const WalGetRequest &request, LogSink &log,
+                                     const CancelToken &cancel) {
+    const auto file = parse_wal_file_name(request.name);
+    if (!request.tails || !file || file->kind != WalFileKind::kSegment || request.path.excludes(*file))
+        return std::nullopt;
+    WalFileSink sink(request.destination, request.name, request.path);
+    try {
+        auto found = reader.read_tail(request.name, sink, cancel);
+        if (!found)
+            return std::nullopt;
+        if (found->streamed) {
+            if (const std::string why = request.tail_objection ? request.tail_objection() : ""; !why.empty()) {
+                log.emit(LogLevel::kWarning, fmt::format("what was streamed of \"{}\" is not used", request.name), why);
+                return std::nullopt;
+            }
+            check_tail_end(reader, request, *found, cancel);
+        }
+        sink.finish(false);
+        return found;
     } catch (const OffPath &) {
         return std::nullopt;
     }
@@ -41,18 +82,20 @@ void check_end(WalReader &reader, const WalGetRequest &request, const CancelToke
 
 } // namespace
 
-std::optional<uint64_t> get_wal_file(WalReader &reader, const WalGetRequest &request, LogSink &log,
-                                     const CancelToken &cancel) {
+std::optional<WalFileFacts> get_wal_file(WalReader &reader, const WalGetRequest &request, LogSink &log,
+                                         const CancelToken &cancel) {
     if (request.mode == WalGetMode::kStandby)
         return try_once(reader, request, cancel);
     const auto deadline = Clock::now() + request.patience;
     Backoff backoff(std::chrono::milliseconds(200), std::chrono::milliseconds(5000));
     for (;;) {
         try {
-            auto length = try_once(reader, request, cancel);
-            if (!length)
+            auto found = try_once(reader, request, cancel);
+            if (!found)
+                found = try_tail(reader, request, log, cancel);
+            if (!found)
                 check_end(reader, request, cancel);
-            return length;
+            return found;
         } catch (const Error &error) {
             const auto wait = backoff.next();
             if (error.code() == ErrorCode::kCancelled || error.code() == ErrorCode::kInvalidArgument ||

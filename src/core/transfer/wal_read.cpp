@@ -3,10 +3,10 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "crypto/digest.h"
-#include "pgdata/wal_page.h"
 #include "repo/envelope.h"
 #include "repo/epochs.h"
 #include "repo/wal_object.h"
+#include "transfer/tail_read.h"
 #include "transfer/wal_read_object.h"
 
 #include <algorithm>
@@ -22,7 +22,6 @@ namespace {
 constexpr uint64_t kMaxSmallFileBytes = kMiB; // history and backup-history files
 constexpr int64_t kEpochsFreshMs = 10000;
 constexpr int64_t kAvoidAfterOutageMs = 30000;
-constexpr size_t kFirstPageHeaderBytes = 40;
 constexpr size_t kLaterPageEntries = 20;
 
 // Carries an error of the sink past the code that would blame the repository for it.
@@ -55,23 +54,6 @@ void check_length(const WalFileName &file, uint64_t length, const std::string &k
     if (segment ? !is_valid_segment_size(length) : length > kMaxSmallFileBytes)
         throw Error(ErrorCode::kCorrupt, fmt::format("WAL object \"{}\" has an impossible length", key))
             .detail(fmt::format("Its header says {} bytes.", length));
-}
-
-// What a segment's first page says about whose it is.
-void check_first_page(ByteView bytes, const WalFileName &file, uint64_t length, uint64_t system_identifier,
-                      const std::string &key) {
-    const auto page = bytes.size() < kFirstPageHeaderBytes ? std::nullopt : parse_segment_header(bytes);
-    if (!page)
-        throw Error(ErrorCode::kCorrupt, fmt::format("WAL object \"{}\" does not begin with a WAL page", key));
-    if (page->system_identifier != system_identifier)
-        throw Error(ErrorCode::kForeign, fmt::format("WAL object \"{}\" is of another cluster", key))
-            .detail(fmt::format("Its system identifier is {}; {} was expected.", page->system_identifier,
-                                system_identifier));
-    const Lsn start = segment_start(segment_number(file, length), length);
-    if (page->segment_size != length || page->page_address != start)
-        throw Error(ErrorCode::kCorrupt, fmt::format("WAL object \"{}\" holds another segment", key))
-            .detail(fmt::format("Its first page is of {} with segments of {} bytes; {} and {} were expected.",
-                                to_string(page->page_address), page->segment_size, to_string(start), length));
 }
 
 // One file from one repository: checks, digests and passes on what its objects hold.
@@ -263,7 +245,7 @@ std::optional<WalFileFacts> WalReader::read_from(Source &source, const WalFileNa
         }
     }
     FileCopy(store, file, system_identifier_, sink, cancel).run(*stream, *header, key);
-    return WalFileFacts{header->plain_length, store.display_name(), key, header->epoch};
+    return WalFileFacts{header->plain_length, header->plain_length, store.display_name(), key, header->epoch};
 }
 
 bool WalReader::anything_later(std::string_view name, const CancelToken &cancel) {
@@ -272,7 +254,8 @@ bool WalReader::anything_later(std::string_view name, const CancelToken &cancel)
         throw Error(ErrorCode::kInvalidArgument, fmt::format("\"{}\" is not the name of a WAL file", name));
     return std::any_of(sources_.begin(), sources_.end(), [&](Source &source) {
         confirm(source, cancel);
-        return has_later(source, *file, name, cancel);
+        return has_later(source, *file, name, cancel) ||
+               is_streamed_behind(*source.repository, epochs_of(source, cancel), name, cancel);
     });
 }
 

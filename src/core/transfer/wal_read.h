@@ -47,9 +47,11 @@ class WalMemorySink final : public WalSink {
 
 struct WalFileFacts {
     uint64_t length = 0;    // bytes of the file
+    uint64_t end = 0;       // bytes that are WAL: fewer than `length` in what was streamed of an unfinished segment
     std::string repository; // that it came from
     std::string key;
-    uint64_t epoch = 0; // of who wrote it
+    uint64_t epoch = 0;    // of who wrote it
+    bool streamed = false; // from the tail, zeroes behind `end`
 };
 
 class WalReader {
@@ -59,9 +61,15 @@ class WalReader {
     // nullopt when the file is in no repository, each of which said so.
     std::optional<WalFileFacts> read(std::string_view name, WalSink &sink, const CancelToken &cancel);
 
-    // Whether any repository holds something that comes after `name` on its timeline: a later segment, or, for a
-    // history file, any segment of the timeline. What was written by someone who was not the writer there any more does
-    // not count. Throws unless every repository could be asked.
+    // What was streamed of a segment that read() did not find (rules B7): the longest tail of the highest epoch, filled
+    // with zeroes to the segment's size; or the complete segment, if it was stored meanwhile. nullopt when there is
+    // nothing, as every repository said. Throws, to be tried again, unless all could be asked and every byte that was
+    // streamed is there. To be used where the end of recovery is the end of the WAL, and nowhere else (rules B9).
+    std::optional<WalFileFacts> read_tail(std::string_view name, WalSink &sink, const CancelToken &cancel);
+
+    // Whether any repository holds something that comes after `name` on its timeline: a later segment or the tail of
+    // one, or, for a history file, any segment of the timeline. What was written by someone who was not the writer
+    // there any more does not count. Throws unless every repository could be asked.
     [[nodiscard]] bool anything_later(std::string_view name, const CancelToken &cancel);
 
   private:
@@ -77,6 +85,8 @@ class WalReader {
     std::vector<EpochDocument> epochs_of(Source &source, const CancelToken &cancel);
     // What is not there is only absent if the repository itself is: an unmounted directory must not end a recovery.
     void confirm(Source &source, const CancelToken &cancel);
+    struct TailOffer;
+    std::vector<TailOffer> tail_offers(std::string_view name, const CancelToken &cancel);
     std::optional<WalFileFacts> read_from(Source &source, const WalFileName &file, std::string_view name, WalSink &sink,
                                           const CancelToken &cancel);
     [[nodiscard]] bool has_later(Source &source, const WalFileName &file, std::string_view name,

@@ -1,11 +1,18 @@
 #include "transfer/wal_read_object.h"
 
 #include "base/error.h"
+#include "pgdata/wal_page.h"
 
 #include <fmt/core.h>
 #include <utility>
 
 namespace pgvigil {
+
+namespace {
+
+constexpr size_t kFirstPageHeaderBytes = 40;
+
+} // namespace
 
 WalObjectStream::WalObjectStream(ObjectStore &store, std::string key, const CancelToken &cancel)
     : store_(store), key_(std::move(key)), cancel_(cancel) {}
@@ -68,6 +75,22 @@ void WalObjectStream::read(uint64_t expected, const std::function<void(ByteView 
     if (total != expected || used_ != window_.size() || (!at_end_ && fetch() && !window_.empty()))
         throw Error(ErrorCode::kCorrupt, fmt::format("WAL object \"{}\" does not end where it should", key_))
             .detail(fmt::format("Its frames hold {} bytes; its header says {}.", total, expected));
+}
+
+void check_first_page(ByteView bytes, const WalFileName &file, uint64_t length, uint64_t system_identifier,
+                      const std::string &key) {
+    const auto page = bytes.size() < kFirstPageHeaderBytes ? std::nullopt : parse_segment_header(bytes);
+    if (!page)
+        throw Error(ErrorCode::kCorrupt, fmt::format("WAL object \"{}\" does not begin with a WAL page", key));
+    if (page->system_identifier != system_identifier)
+        throw Error(ErrorCode::kForeign, fmt::format("WAL object \"{}\" is of another cluster", key))
+            .detail(fmt::format("Its system identifier is {}; {} was expected.", page->system_identifier,
+                                system_identifier));
+    const Lsn start = segment_start(segment_number(file, length), length);
+    if (page->segment_size != length || page->page_address != start)
+        throw Error(ErrorCode::kCorrupt, fmt::format("WAL object \"{}\" holds another segment", key))
+            .detail(fmt::format("Its first page is of {} with segments of {} bytes; {} and {} were expected.",
+                                to_string(page->page_address), page->segment_size, to_string(start), length));
 }
 
 } // namespace pgvigil

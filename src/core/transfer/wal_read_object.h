@@ -4,6 +4,7 @@
 // Errors: kCorrupt naming the key for anything that does not decode to what the header says; the store's own errors.
 #pragma once
 
+#include "base/wal_name.h"
 #include "codec/frame.h"
 #include "repo/envelope.h"
 #include "storage/object_store.h"
@@ -39,5 +40,10 @@ class WalObjectStream {
     uint64_t next_offset_ = 0; // of the object, behind the window
     bool at_end_ = false;
 };
+
+// Throws unless `bytes`, the first of a segment of `length` bytes, are of this cluster and of the segment that `file`
+// names.
+void check_first_page(ByteView bytes, const WalFileName &file, uint64_t length, uint64_t system_identifier,
+                      const std::string &key);
 
 } // namespace pgvigil
