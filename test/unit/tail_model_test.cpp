@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <gtest/gtest.h>
+#include <map>
 
 namespace pgvigil::test {
 
@@ -177,6 +178,95 @@ class TailModelTest : public TailWriterTest {
     Bytes content_a, content_a2, content_b;
 };
 
+// Two servers whose histories part in segment 1 and reach into segment 2; the second one takes over with both.
+class TailModelTwoSegmentsTest : public TailModelTest {
+  protected:
+    void SetUp() override {
+        TailModelTest::SetUp();
+        for (const char *wal : {"a", "b"}) {
+            Bytes next = make_segment({.name = name_of(kSegment + 1), .size = segment_size});
+            std::fill(next.begin() + kCommon, next.begin() + 4096, std::byte(wal[0]));
+            write_file(std::string(wal) + "/" + name_of(kSegment + 1), next);
+            history[wal[0]] = wal[0] == 'a' ? content_a : content_b;
+            history[wal[0]].insert(history[wal[0]].end(), next.begin(), next.end());
+        }
+    }
+
+    // What a restore replays: a segment after the other, as far as they are whole.
+    [[nodiscard]] Bytes replayed(const Repository &reader) const {
+        Bytes bytes = tail_bytes(reader, 1, segment_size, kSegment);
+        if (bytes.size() == segment_size) {
+            const Bytes next = tail_bytes(reader, 1, segment_size, kSegment + 1);
+            bytes.insert(bytes.end(), next.begin(), next.end());
+        }
+        return bytes;
+    }
+
+    ModelStage::Process server(char which, uint64_t epoch, size_t end_segment, const RepositoryDocument &document,
+                               size_t &acknowledged) {
+        return [=, this, &acknowledged](const std::shared_ptr<ObjectStore> &store) {
+            const auto repository = open(store, document);
+            for (int lives = 0; lives < 2; ++lives)
+                try {
+                    while (epoch > 1) {
+                        try {
+                            (void)claim_epoch(*repository, epoch_document(epoch, which, at(kSegment, 0)),
+                                              CancelToken());
+                            break;
+                        } catch (const Error &) {
+                        }
+                    }
+                    TailWriterOptions options = life(which == 'a' ? "a" : "b", epoch, 130);
+                    options.wal_end = at(end_segment, 130);
+                    TailShipper shipper(options, repository);
+                    for (const Lsn goal : {at(kSegment, 140), at(kSegment + 1, 150)})
+                        if (!ship_and_acknowledge(shipper, *repository, epoch, goal,
+                                                  [&] { acknowledged = goal.value - segment_size; }))
+                            return;
+                    return;
+                } catch (const Crash &) {
+                }
+        };
+    }
+
+    uint64_t explore_two(ModelStage::Limits limits) {
+        ModelStage stage(limits);
+        struct Acknowledged {
+            size_t a = 0;
+            size_t b = 0;
+        } acknowledged;
+        return stage.explore([&] {
+            acknowledged = {};
+            ModelStage::World world;
+            world.memory = std::make_shared<MemoryStore>("model:");
+            const RepositoryDocument document = create_repository_document(*world.memory, CancelToken());
+            const auto reader = open(world.memory, document);
+            EXPECT_FALSE(claim_epoch(*reader, epoch_document(1, 'a', at(kSegment, 0)), CancelToken()));
+            world.processes.push_back(server('a', 1, kSegment, document, acknowledged.a));
+            world.processes.push_back(server('b', 2, kSegment + 1, document, acknowledged.b));
+            world.check = [this, reader, &acknowledged, &stage] {
+                if (HasFatalFailure())
+                    return;
+                const Bytes bytes = replayed(*reader);
+                const auto is_of = [&](char which) {
+                    return bytes.size() <= history[which].size() &&
+                           std::equal(bytes.begin(), bytes.end(), history[which].begin());
+                };
+                ASSERT_TRUE(is_of('a') || is_of('b')) << "mixed: " << stage.describe();
+                if (acknowledged.b > 0) {
+                    ASSERT_TRUE(is_of('b')) << stage.describe();
+                    ASSERT_GE(bytes.size(), acknowledged.b) << stage.describe();
+                } else if (list_epochs(*reader, 1, CancelToken()).empty()) {
+                    ASSERT_GE(bytes.size(), acknowledged.a) << stage.describe();
+                }
+            };
+            return world;
+        });
+    }
+
+    std::map<char, Bytes> history;
+};
+
 bool long_mode() {
     return std::getenv("PGVIGIL_LONG_TESTS") != nullptr; // NOLINT(concurrency-mt-unsafe)
 }
@@ -197,6 +287,18 @@ TEST_F(TailModelTest, ATakeOverAmongCrashesAndLostAnswers) {
     const uint64_t histories = explore({.switches = long_mode() ? 3U : 1U, .mishaps = 1}, true);
     RecordProperty("histories", std::to_string(histories));
     EXPECT_GT(histories, 1000U);
+}
+
+TEST_F(TailModelTwoSegmentsTest, ATakeOverAtAnyMoment) {
+    const uint64_t histories = explore_two({.switches = long_mode() ? 4U : 2U, .mishaps = 0});
+    RecordProperty("histories", std::to_string(histories));
+    EXPECT_GT(histories, 100U);
+}
+
+TEST_F(TailModelTwoSegmentsTest, ATakeOverAmongCrashesAndLostAnswers) {
+    const uint64_t histories = explore_two({.switches = long_mode() ? 2U : 0U, .mishaps = 1});
+    RecordProperty("histories", std::to_string(histories));
+    EXPECT_GT(histories, 50U);
 }
 
 } // namespace
