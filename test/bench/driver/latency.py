@@ -180,6 +180,8 @@ def contenders(bench, source):
         cluster = source.clone("stream_pgbackrest")
         cluster.configure("archive_timeout = 1s\n" + PgBackRest.archive_settings(bench.pgbackrest.configure(cluster, asynchronous=False)))
         cluster.start()
+        # A checkpointer that has slept since before the end of the start looks at archive_timeout only after it was woken.
+        cluster.sql("CHECKPOINT")
         return cluster, None
 
     def receive():
