@@ -120,7 +120,7 @@ void ArchiveSession::archive(const std::string &file, const std::function<bool()
         process_log().flush();
         if (stop())
             throw Error(ErrorCode::kCancelled, "archiving was interrupted");
-        wait_on_latch(archiver_->event_fd(), kWaitMs);
+        wait_on_latch(archiver_->event_fd(), kWaitMs, WaitReason::kArchive);
     }
     process_log().flush();
     const auto failure = archiver_->failure(file);

@@ -38,10 +38,13 @@ void status_archived(const std::string &file, const ArchiveSession &session) {
     const bool everywhere = owed == 0 && (required == 0 || required >= session.settings().repositories.size());
     const uint64_t segment = is_segment ? segment_number(*parsed, segment_size) : 0;
     const int64_t last_time_us = session.last_transaction_us().value_or(0);
+    const AcknowledgedSegment acknowledged{timeline, segment, session.claim().epoch, everywhere};
     const bool is_history = parsed && parsed->kind == WalFileKind::kHistory;
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
         if (is_segment && everywhere)
             note_archived(shared.catalog, timeline, segment, last_time_us);
+        if (is_segment)
+            note_acknowledged(shared.stream, acknowledged);
         if (is_history) {
             shared.keeper.catalog_requested = true;
             if (shared.keeper.latch != nullptr)

@@ -7,6 +7,7 @@
 #include "server/scheduler.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
+#include "server/streamer.h"
 
 extern "C" {
 
@@ -25,6 +26,7 @@ void _PG_init(void) {
     pgvigil::install_shared_memory_hooks();
     pgvigil::register_keeper();
     pgvigil::register_scheduler();
+    pgvigil::register_streamer();
 }
 
 #if PG_VERSION_NUM >= 160000

@@ -30,6 +30,7 @@ extern "C" {
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "postmaster/pgarch.h"
+#include "postmaster/postmaster.h"
 #include "replication/walreceiver.h"
 #include "storage/bufpage.h"
 #include "storage/condition_variable.h"

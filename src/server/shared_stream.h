@@ -34,7 +34,6 @@ struct SharedStream {
     int pid;
     Latch *latch;
     StreamMode mode;
-    uint64_t run; // counts sessions of streaming
     // By the archiver: a segment's place is its number of order modulo kAcknowledgedSegments.
     uint64_t acknowledged_count;
     AcknowledgedSegment acknowledged[kAcknowledgedSegments];

@@ -25,11 +25,13 @@ void end_tasks_at_exit() {
     registered = true;
 }
 
-uint32 wait_event() noexcept {
-    static uint32 event = 0;
-    if (event == 0)
-        event = compat::new_wait_event("PgvigilWork");
-    return event;
+uint32 wait_event(WaitReason reason) noexcept {
+    static const char *const names[] = {"PgvigilWork", "PgvigilArchive", "PgvigilStream"};
+    static uint32 events[lengthof(names)];
+    const auto index = static_cast<size_t>(reason);
+    if (events[index] == 0)
+        events[index] = compat::new_wait_event(names[index]);
+    return events[index];
 }
 
 void handle_interrupts_here() noexcept {
@@ -50,7 +52,7 @@ void handle_interrupts() {
     pg_section([]() noexcept { handle_interrupts_here(); });
 }
 
-void wait_on_latch(int fd, long timeout_ms) {
+void wait_on_latch(int fd, long timeout_ms, WaitReason reason) {
     pg_section([=]() noexcept {
         int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
         if (timeout_ms >= 0)
@@ -58,7 +60,7 @@ void wait_on_latch(int fd, long timeout_ms) {
         if (fd >= 0)
             events |= WL_SOCKET_READABLE;
         const int woken_by =
-            WaitLatchOrSocket(MyLatch, events, fd >= 0 ? fd : PGINVALID_SOCKET, timeout_ms, wait_event());
+            WaitLatchOrSocket(MyLatch, events, fd >= 0 ? fd : PGINVALID_SOCKET, timeout_ms, wait_event(reason));
         // One event is told at a time. A latch that is set beside the descriptor stays set for the next wait: reset
         // here unseen, the wake-up that ends the archiver would be lost, and with it a minute of the shutdown.
         if ((woken_by & WL_LATCH_SET) != 0) {

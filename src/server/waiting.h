@@ -8,15 +8,23 @@
 
 #include "base/background_task.h"
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <type_traits>
 
 namespace pgvigil {
 
+// What a wait is shown as in pg_stat_activity, from 17 on.
+enum class WaitReason : uint8_t {
+    kWork,    // PgvigilWork: a task in a thread
+    kArchive, // PgvigilArchive: the archiver, for a file that is on its way
+    kStream,  // PgvigilStream: the streamer, for WAL or for a piece that is on its way
+};
+
 // Sleeps until the latch is set, `fd` (or -1) is readable or `timeout_ms` (or -1) has passed; then resets the latch and
 // handles interrupts: CHECK_FOR_INTERRUPTS in sessions and workers, barriers in the archiver.
-void wait_on_latch(int fd, long timeout_ms);
+void wait_on_latch(int fd, long timeout_ms, WaitReason reason = WaitReason::kWork);
 // Whether the latch was found set since the last call: code that is called from another's loop may have taken a wake-up
 // that was meant for that one.
 [[nodiscard]] bool was_latch_taken() noexcept;

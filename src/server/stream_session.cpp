@@ -1,0 +1,167 @@
+#include "server/pg.h"
+
+#include "server/stream_session.h"
+
+#include "server/lease.h"
+#include "server/log_queue.h"
+#include "server/promotion_gap.h"
+#include "server/shared_state.h"
+#include "server/waiting.h"
+
+#include "base/time.h"
+#include "base/wal_name.h"
+
+#include <algorithm>
+#include <array>
+#include <unistd.h>
+
+namespace pgvigil {
+
+namespace {
+
+// Between two looks whether the archiver has stored the history: each costs some requests.
+constexpr long kHistoryPauseMs = 1000;
+// What is held back for this long is asked for: the keeper, which does that normally, is late.
+constexpr int64_t kHeldBackMs = 5000;
+constexpr std::chrono::milliseconds kLongestGrace{1000};
+
+} // namespace
+
+uint64_t first_streamed_segment(const ServerFacts &facts, const Claim &claim) {
+    const uint64_t size = facts.wal_segment_size;
+    const auto is_there = [&](uint64_t segment) {
+        const std::string path = facts.wal_directory + "/" + segment_name(facts.timeline, segment, size);
+        return ::access(path.c_str(), F_OK) == 0;
+    };
+    uint64_t first = segment_of(facts.wal_end, size);
+    // Backwards from the end: files ahead of it are recycled ones that wait to be used.
+    while (first > 0 && is_there(first - 1))
+        --first;
+    if (claim.epoch_timeline == facts.timeline)
+        first = std::max(first, segment_of(claim.epoch_start, size));
+    for (const WalRange &ancestor : timeline_ancestors(facts.timeline))
+        first = std::max(first, segment_of(ancestor.end, size));
+    return first;
+}
+
+TailWriterOptions tail_options(const Settings &settings, const StreamSettings &stream, const ServerFacts &facts,
+                               const Claim &claim) {
+    TailWriterOptions options;
+    options.system_identifier = facts.system_identifier;
+    options.segment_size = facts.wal_segment_size;
+    options.wal_directory = facts.wal_directory;
+    options.compression = settings.compression;
+    options.epoch = claim.epoch;
+    options.instance = claim.instance;
+    options.host = facts.host;
+    options.timeline = facts.timeline;
+    options.first_segment = first_streamed_segment(facts, claim);
+    options.wal_end = facts.wal_end;
+    options.interval = stream.synchronous ? std::chrono::milliseconds(0) : stream.interval;
+    // A commit does not wait for the archiver; otherwise it may have half an interval to spare a second object.
+    options.archiver_grace =
+        stream.synchronous ? std::chrono::milliseconds(0) : std::min(stream.interval / 2, kLongestGrace);
+    options.required = settings.required;
+    options.cleanup = stream.cleanup;
+    return options;
+}
+
+StreamSession::StreamSession(const Settings &settings, const StreamSettings &stream, const std::function<bool()> &stop,
+                             const std::function<void(const std::string &what)> &progress)
+    : settings_(settings), stream_(stream) {
+    claim_ = settle_role_now(settings, stop).value();
+    ensure_lease(claim_, settings, stop);
+    timeline_ = server_facts().timeline;
+    wait_for_history(stop, progress);
+    const auto repositories =
+        in_background([&, facts = server_facts()](
+                          const CancelToken & /*cancel*/) { return all_repositories(claim_, settings, facts); },
+                      stop);
+    repositories_ = repositories.size();
+    with_lock(LW_SHARED, [this](SharedState &shared) noexcept {
+        const uint64_t count = shared.stream.acknowledged_count;
+        acknowledged_ = count > kAcknowledgedSegments ? count - kAcknowledgedSegments : 0;
+    });
+    // Last: the run begins in the segment that is written to now.
+    const ServerFacts facts = server_facts();
+    if (facts.in_recovery || facts.timeline != timeline_)
+        throw Error(ErrorCode::kCancelled, "the timeline changed while streaming began");
+    writer_ = std::make_unique<TailWriter>(tail_options(settings, stream, facts, claim_), repositories, process_log());
+}
+
+void StreamSession::wait_for_history(const std::function<bool()> &stop,
+                                     const std::function<void(const std::string &what)> &progress) {
+    for (;;) {
+        const auto missing = missing_history(server_facts(), claim_.repositories, stop);
+        if (missing.empty())
+            return;
+        progress("\"" + *missing.begin() + "\"" +
+                 (missing.size() == 1 ? "" : " and " + std::to_string(missing.size() - 1) + " more WAL files") +
+                 " of this timeline's history " + (missing.size() == 1 ? "is" : "are") + " not archived yet");
+        wait_on_latch(-1, kHistoryPauseMs);
+        if (stop())
+            throw Error(ErrorCode::kCancelled, "streaming was interrupted");
+    }
+}
+
+bool StreamSession::fits(const Settings &settings, const StreamSettings &stream, const FlushPosition &now) const {
+    return !settings_.differs(settings) && stream_ == stream && now.timeline == timeline_;
+}
+
+void StreamSession::pass_on_acknowledged() {
+    std::array<AcknowledgedSegment, kAcknowledgedSegments> segments;
+    AcknowledgedSegment *const target = segments.data();
+    uint64_t first = acknowledged_;
+    uint64_t count = 0;
+    with_lock(LW_SHARED, [&](SharedState &shared) noexcept {
+        const SharedStream &stream = shared.stream;
+        count = stream.acknowledged_count;
+        // What was overwritten meanwhile the writer finds in the store.
+        if (count > kAcknowledgedSegments)
+            first = std::max(first, count - kAcknowledgedSegments);
+        for (uint64_t i = first; i < count; ++i)
+            target[i - first] = stream.acknowledged[i % kAcknowledgedSegments];
+    });
+    for (uint64_t i = first; i < count; ++i) {
+        const AcknowledgedSegment &one = segments[i - first];
+        if (one.epoch == claim_.epoch && one.timeline == timeline_)
+            writer_->segment_archived(one.segment, one.everywhere);
+    }
+    acknowledged_ = count;
+}
+
+void StreamSession::advance(Lsn flushed) {
+    pass_on_acknowledged();
+    writer_->advance(flushed);
+}
+
+void StreamSession::acknowledge(const Settings &settings, const std::function<bool()> &stop) {
+    check_lease(claim_.epoch);
+    writer_->clear_event();
+    // First what is durable, then whether this server is still the one whose bytes count.
+    const Lsn durable = writer_->durable();
+    if (durable <= durable_) {
+        held_back_since_ms_ = 0;
+        return;
+    }
+    if (may_acknowledge(claim_.epoch)) {
+        durable_ = durable;
+        held_back_since_ms_ = 0;
+        return;
+    }
+    const int64_t now = boot_time_ms();
+    if (held_back_since_ms_ == 0)
+        held_back_since_ms_ = now;
+    if (now - held_back_since_ms_ < kHeldBackMs)
+        return;
+    held_back_since_ms_ = now;
+    try {
+        ensure_lease(claim_, settings, stop);
+    } catch (const Error &error) {
+        // A store that does not answer is the writer's trouble already.
+        if (error.code() == ErrorCode::kNotWriter || error.code() == ErrorCode::kForeign)
+            throw;
+    }
+}
+
+} // namespace pgvigil

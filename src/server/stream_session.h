@@ -1,0 +1,71 @@
+// The streamer's way to the repositories: claimed, with a TailWriter. A session lives as long as this server is the
+// writer in one epoch and on one timeline with one set of settings; then a new one begins.
+//
+// Guarantees: durable() covers only what readers can use: it says nothing before the timeline's history file and the
+// ancestors' segments are stored (rules B10), and nothing that the lease does not allow to be acknowledged (rules C4).
+// Threading: the streamer's main thread; the TailWriter has threads of its own.
+#pragma once
+
+#include "server/flush_watch.h"
+#include "server/server_facts.h"
+#include "server/settings.h"
+#include "server/stream_settings.h"
+#include "server/writer.h"
+
+#include "transfer/tail_writer.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace pgvigil {
+
+// The first segment that streaming has to do with: those before are on another timeline, of an earlier epoch, or gone.
+[[nodiscard]] uint64_t first_streamed_segment(const ServerFacts &facts, const Claim &claim);
+[[nodiscard]] TailWriterOptions tail_options(const Settings &settings, const StreamSettings &stream,
+                                             const ServerFacts &facts, const Claim &claim);
+
+class StreamSession {
+  public:
+    // Waits for the stores, and for the archiver to store what comes before; `progress` is told what is waited for.
+    // Throws the refusal where this server may not write, kCancelled once `stop` returned true, what the stores throw.
+    StreamSession(const Settings &settings, const StreamSettings &stream, const std::function<bool()> &stop,
+                  const std::function<void(const std::string &what)> &progress);
+
+    // Whether a session made now would be the same.
+    [[nodiscard]] bool fits(const Settings &settings, const StreamSettings &stream, const FlushPosition &now) const;
+
+    // Tells the writer what was flushed and what the archiver has stored since the last call.
+    void advance(Lsn flushed);
+    // Acknowledges what has become durable, as far as the lease allows it. Throws kNotWriter once another server has
+    // taken over. `stop` is asked while the lease is waited for.
+    void acknowledge(const Settings &settings, const std::function<bool()> &stop);
+
+    [[nodiscard]] Lsn durable() const noexcept { return durable_; }
+    // Something is durable that may not be acknowledged yet.
+    [[nodiscard]] bool is_held_back() const { return writer_->durable() > durable_; }
+    // Whether the required repositories are there when `failing` of all fail.
+    [[nodiscard]] bool has_enough_without(size_t failing) const noexcept {
+        return settings_.required != 0 && repositories_ >= settings_.required + failing;
+    }
+    [[nodiscard]] TimelineId timeline() const noexcept { return timeline_; }
+    [[nodiscard]] const Claim &claim() const noexcept { return claim_; }
+    [[nodiscard]] TailWriter &writer() const noexcept { return *writer_; }
+
+  private:
+    void wait_for_history(const std::function<bool()> &stop,
+                          const std::function<void(const std::string &what)> &progress);
+    void pass_on_acknowledged();
+
+    Settings settings_;
+    StreamSettings stream_;
+    Claim claim_;
+    TimelineId timeline_ = 0;
+    size_t repositories_ = 0;
+    Lsn durable_;
+    uint64_t acknowledged_ = 0; // of the archiver's, by number of order
+    int64_t held_back_since_ms_ = 0;
+    std::unique_ptr<TailWriter> writer_;
+};
+
+} // namespace pgvigil
