@@ -8,6 +8,8 @@
 
 namespace pgvigil {
 
+// Requests a month to each repository, backups left out.
+[[nodiscard]] double estimate_requests(const ServerFacts &facts);
 // One sentence, for each repository.
 [[nodiscard]] std::string describe_requests(const ServerFacts &facts);
 

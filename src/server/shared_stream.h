@@ -46,6 +46,7 @@ struct SharedStream {
     uint64_t requests;
     double pieces_per_minute; // in the last minute
     double bytes_per_minute;
+    double requests_per_minute; // to all repositories together
     int64_t last_put_us;
     TimestampTz failing_since; // 0 while all is well
     char last_error[kStreamTextBytes];

@@ -3,6 +3,7 @@
 #include "server/pg.h"
 
 #include "server/progress.h"
+#include "server/request_estimate.h"
 #include "server/server_facts.h"
 #include "server/shared_state.h"
 #include "server/sql_rows.h"
@@ -16,6 +17,7 @@ struct Snapshot {
     SharedArchiver archiver;
     SharedWriter writer;
     SharedKeeper keeper;
+    SharedStream stream;
     bool backup_running;
     char last_failure[kTextBytes];
     TimestampTz last_failure_time;
@@ -27,6 +29,7 @@ void take_snapshot(Snapshot &snapshot) {
         memcpy(static_cast<void *>(&target->archiver), &shared.archiver, sizeof target->archiver);
         memcpy(static_cast<void *>(&target->writer), &shared.writer, sizeof target->writer);
         memcpy(static_cast<void *>(&target->keeper), &shared.keeper, sizeof target->keeper);
+        memcpy(static_cast<void *>(&target->stream), &shared.stream, sizeof target->stream);
         target->backup_running = false;
         target->last_failure[0] = '\0';
         target->last_failure_time = 0;
@@ -56,7 +59,47 @@ LastError last_error(const Snapshot &snapshot) {
     consider("", snapshot.keeper.last_error, snapshot.keeper.last_error_time);
     consider("backup: ", snapshot.last_failure, snapshot.last_failure_time);
     consider("archiver: ", snapshot.archiver.last_error, snapshot.archiver.last_failed_time);
+    consider("streamer: ", snapshot.stream.last_error, snapshot.stream.last_error_time);
     return last;
+}
+
+// Up to where the required repositories have everything, by complete files or by what was streamed.
+struct Durable {
+    TimeLineID timeline;
+    Lsn lsn;
+};
+
+Durable durable_position(const Snapshot &snapshot) {
+    const SharedArchiver &archiver = snapshot.archiver;
+    const SharedStream &stream = snapshot.stream;
+    const bool streamed =
+        stream.durable_timeline > archiver.durable_timeline ||
+        (stream.durable_timeline == archiver.durable_timeline && stream.durable_lsn > archiver.durable_lsn);
+    if (streamed)
+        return {stream.durable_timeline, Lsn{stream.durable_lsn}};
+    return {archiver.durable_timeline, Lsn{archiver.durable_lsn}};
+}
+
+bool is_streaming(StreamMode mode) noexcept {
+    return mode != StreamMode::kOff && mode != StreamMode::kWaiting;
+}
+
+// Seconds since the oldest WAL was flushed that the store lacks.
+double lag_seconds(const Snapshot &snapshot) {
+    const TimestampTz oldest =
+        is_streaming(snapshot.stream.mode) ? snapshot.stream.oldest_waiting : snapshot.keeper.oldest_waiting;
+    return oldest == 0 ? 0 : std::max(static_cast<double>(GetCurrentTimestamp() - oldest) / 1000000, 0.0);
+}
+
+// What is wrong with streaming, or with synchronous mode; empty when nothing is.
+std::string stream_trouble(const SharedStream &stream) {
+    if (stream.failing_since != 0)
+        return std::string("streaming fails: ") + stream.last_error;
+    if (stream.degraded_since != 0)
+        return "commits do not wait for the repositories: pgvigil.synchronous_timeout has passed";
+    if (stream.link_failing_since != 0)
+        return std::string("pgvigil is not connected as a synchronous standby: ") + stream.link_error;
+    return {};
 }
 
 // The first thing that stands in the way of being recoverable up to now; empty when nothing does.
@@ -75,6 +118,8 @@ std::string trouble(const Snapshot &snapshot, const ServerFacts &facts) {
         return "WAL is not archived: archive_mode must be on and archive_library must be pgvigil";
     if (snapshot.archiver.failing_since != 0)
         return std::string("archiving fails: ") + snapshot.archiver.last_error;
+    if (const std::string streaming = stream_trouble(snapshot.stream); !streaming.empty())
+        return streaming;
     if (snapshot.keeper.catalog_time == 0)
         return "the repository's catalog has not been read yet";
     if (snapshot.keeper.behind_a_gap != 0)
@@ -104,11 +149,10 @@ Rows status_rows() {
     const SharedArchiver &archiver = snapshot.archiver;
     const std::string problem = trouble(snapshot, facts);
     const LastError last = last_error(snapshot);
-    const Lsn durable{archiver.durable_lsn};
+    const SharedStream &stream = snapshot.stream;
+    const auto [durable_timeline, durable] = durable_position(snapshot);
     const Lsn end = facts.wal_end;
     const bool known = durable.is_valid() && !facts.in_recovery;
-    const TimestampTz now = GetCurrentTimestamp();
-    const double lag = keeper.oldest_waiting == 0 ? 0 : static_cast<double>(now - keeper.oldest_waiting) / 1000000;
     return {{
         cell(problem.empty()),
         problem.empty() ? Cell("recoverable") : Cell(problem),
@@ -117,11 +161,17 @@ Rows status_rows() {
         cell(snapshot.writer.message),
         cell(snapshot.writer.hint),
         cell(archives_with_pgvigil()),
-        archiver.durable_timeline == 0 ? std::nullopt : cell(archiver.durable_timeline),
+        durable_timeline == 0 ? std::nullopt : cell(durable_timeline),
         cell(durable),
         cell(end),
         known ? cell(end > durable ? end.value - durable.value : 0) : std::nullopt,
-        seconds_cell(std::max(lag, 0.0)),
+        seconds_cell(lag_seconds(snapshot)),
+        cell(stream_mode_name(stream.mode)),
+        timestamp_cell(stream.failing_since),
+        timestamp_cell(stream.degraded_since),
+        cell(stream.pieces_per_minute),
+        cell(stream.bytes_per_minute),
+        cell(static_cast<uint64_t>(estimate_requests(facts))),
         cell(keeper.queue_files),
         cell(keeper.queue_bytes),
         timestamp_cell(archiver.failing_since),

@@ -151,13 +151,14 @@ void StreamStatus::publish(StreamMode mode, const StreamSession *session, std::o
         look_for_trouble(*session);
     const TailCounters counters = total(session);
     if (samples_.empty() || now - samples_.back().time_ms >= kSampleMs)
-        samples_.push_back({now, counters.pieces, counters.stored_bytes});
+        samples_.push_back({now, counters.pieces, counters.stored_bytes, counters.requests});
     while (samples_.size() > 1 && now - samples_[1].time_ms >= kRateMs)
         samples_.pop_front();
     const Sample &then = samples_.front();
     const double minutes = static_cast<double>(std::max(now - then.time_ms, kRateMs)) / 60000;
     const double pieces = static_cast<double>(counters.pieces - then.pieces) / minutes;
     const double bytes = static_cast<double>(counters.stored_bytes - then.bytes) / minutes;
+    const double requests = static_cast<double>(counters.requests - then.requests) / minutes;
     const TimestampTz oldest = oldest_ms ? wall_time(*oldest_ms) : 0;
     const TimelineId timeline = session != nullptr ? session->timeline() : 0;
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
@@ -173,6 +174,7 @@ void StreamStatus::publish(StreamMode mode, const StreamSession *session, std::o
         stream.requests = counters.requests;
         stream.pieces_per_minute = pieces;
         stream.bytes_per_minute = bytes;
+        stream.requests_per_minute = requests;
         stream.last_put_us = counters.last_put_us;
     });
 }

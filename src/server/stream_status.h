@@ -31,6 +31,7 @@ class StreamStatus {
         int64_t time_ms;
         uint64_t pieces;
         uint64_t bytes;
+        uint64_t requests;
     };
     void look_for_trouble(const StreamSession &session);
     void set_error(const std::string &text, bool failing);

@@ -234,6 +234,8 @@ void Streamer::cycle() {
                 ask_for_role_look();
         }
     }
+    // Before commits are let go: what they look at then says so already.
+    status_.publish(mode(), session_.get(), ages_.oldest_ms());
     serve_sync();
     status_.publish(mode(), session_.get(), ages_.oldest_ms());
     process_log().flush();

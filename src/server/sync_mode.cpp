@@ -25,13 +25,13 @@ void publish_degraded(bool degraded) {
 void say_degraded(bool degraded, int64_t waited_ms) {
     pg_section([=]() noexcept {
         if (degraded)
-            ereport(WARNING, (errmsg("pgvigil lets commits go that the repositories do not have"),
+            ereport(WARNING, (errmsg("pgvigil is asynchronous now: commits no longer wait for the repositories"),
                               errdetail("The oldest WAL that is not durable waits for %lld ms, longer than "
                                         "pgvigil.synchronous_timeout.",
                                         static_cast<long long>(waited_ms)),
                               errhint("Commits wait again as soon as the repositories have what is missing.")));
         else
-            ereport(LOG, (errmsg("pgvigil makes commits wait for the repositories again")));
+            ereport(LOG, (errmsg("pgvigil is synchronous again: commits wait for the repositories")));
     });
 }
 
@@ -83,7 +83,7 @@ void SyncMode::connect(const StreamSettings &settings, const FlushPosition &flus
     replied_ms_ = 0;
     backoff_.reset();
     last_failure_.clear();
-    pg_section([]() noexcept { ereport(LOG, (errmsg("pgvigil is connected as a standby that can be synchronous"))); });
+    pg_section([]() noexcept { ereport(LOG, (errmsg("pgvigil is connected as a synchronous standby"))); });
     with_lock(LW_EXCLUSIVE, [](SharedState &shared) noexcept {
         shared.stream.link_failing_since = 0;
         shared.stream.link_error[0] = '\0';
