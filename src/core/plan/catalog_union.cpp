@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 namespace pgvigil {
 
@@ -15,6 +16,13 @@ void add(TimelineWal &whole, const TimelineWal &part) {
         whole.newest_object_ms = std::max(whole.newest_object_ms, part.newest_object_ms);
     for (const SegmentRun &run : part.runs)
         add_run(whole.runs, run);
+    for (const auto &[segment, cover] : part.streamed) {
+        const auto [at, is_new] = whole.streamed.emplace(segment, cover);
+        // As wal-get chooses: the later writer, then who reaches farthest, and then one that lacks nothing.
+        const auto rank = [](const TailCover &one) { return std::tuple(one.run.epoch, one.known_end, !one.hole); };
+        if (!is_new && rank(at->second) < rank(cover))
+            at->second = cover;
+    }
     if (!whole.has_history && part.has_history) {
         whole.has_history = true;
         whole.ancestors = part.ancestors;
@@ -48,8 +56,10 @@ Catalog unite(const std::vector<Catalog> &catalogs) {
     }
     for (const auto &[id, backup] : backups)
         whole.backups.push_back(*backup);
-    for (auto &[id, wal] : timelines)
+    for (auto &[id, wal] : timelines) {
+        std::erase_if(wal.streamed, [&](const auto &entry) { return find_run(wal.runs, entry.first) != nullptr; });
         whole.timelines.push_back(std::move(wal));
+    }
     return whole;
 }
 

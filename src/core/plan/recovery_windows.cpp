@@ -3,6 +3,8 @@
 #include "base/time.h"
 #include "plan/abandoned.h"
 #include "plan/wal_search.h"
+#include "repo/epochs.h"
+#include "repo/streamed_wal.h"
 
 #include <algorithm>
 
@@ -19,12 +21,7 @@ void add_times(const Catalog &catalog, RecoveryWindow &window, WalFactsSource &f
 
 std::optional<int64_t> stored_time(const Catalog &catalog, const RecoveryWindow &window) {
     const TimelineWal *wal = catalog.timeline(window.timeline);
-    if (wal == nullptr || wal->runs.empty() || catalog.segment_size == 0)
-        return std::nullopt;
-    // Only the newest object's time is known, so only the last run's end has one.
-    if (segment_start(wal->runs.back().last + 1, catalog.segment_size) != window.to_lsn)
-        return std::nullopt;
-    return wal->newest_object_ms;
+    return wal == nullptr ? std::nullopt : stored_ms_of(*wal, window.to_lsn, catalog.segment_size);
 }
 
 } // namespace
@@ -79,7 +76,12 @@ std::optional<Lsn> wal_behind_a_gap(const Catalog &catalog, const std::vector<Re
     for (const TimelineWal &wal : catalog.timelines) {
         if (windows.empty() || wal.timeline < windows.back().timeline || wal.runs.empty())
             continue;
-        const Lsn start = segment_start(wal.runs.back().first, catalog.segment_size);
+        uint64_t first = wal.runs.back().first;
+        while (const auto broken = first_break(catalog.epochs, wal.timeline, first, catalog.segment_size))
+            first = *broken;
+        if (first > wal.runs.back().last)
+            continue; // nothing is stored behind the break yet
+        const Lsn start = segment_start(first, catalog.segment_size);
         const Lsn end = segment_start(wal.runs.back().last + 1, catalog.segment_size);
         // Behind the end lies a window of a backup that brings its own WAL: a standby's, of a primary that is idle.
         const bool reached = std::any_of(windows.begin(), windows.end(), [&](const RecoveryWindow &window) {

@@ -4,6 +4,7 @@
 #include "base/time.h"
 #include "plan/abandoned.h"
 #include "plan/wal_search.h"
+#include "repo/streamed_wal.h"
 
 #include <algorithm>
 #include <map>
@@ -213,10 +214,7 @@ class Planner {
 
     [[nodiscard]] std::optional<int64_t> stored_ms(const Candidate &candidate) const {
         const TimelineWal *wal = catalog_.timeline(candidate.reach.timeline);
-        if (wal == nullptr || wal->runs.empty() || catalog_.segment_size == 0 ||
-            segment_start(wal->runs.back().last + 1, catalog_.segment_size) != candidate.reach.end)
-            return std::nullopt;
-        return wal->newest_object_ms;
+        return wal == nullptr ? std::nullopt : stored_ms_of(*wal, candidate.reach.end, catalog_.segment_size);
     }
 
     [[nodiscard]] std::vector<std::string> chain_of(const CommitDocument &backup, uint64_t &stored_bytes) const {

@@ -158,6 +158,9 @@ class Planner {
         if (wal != nullptr && !wal->runs.empty() &&
             (wal->newest_object_ms == 0 || wal->newest_object_ms >= window_begin_))
             return true;
+        if (wal != nullptr && !wal->streamed.empty() &&
+            wal->streamed.rbegin()->second.pieces.back().modified_ms >= window_begin_)
+            return true;
         return std::any_of(catalog_.backups.begin(), catalog_.backups.end(), [&](const CommitDocument &backup) {
             return backup.stop_timeline == timeline && stored_ms(backup) >= window_begin_;
         });

@@ -1,5 +1,9 @@
 #include "plan/timeline_path.h"
 
+#include "repo/epochs.h"
+
+#include "repo/streamed_wal.h"
+
 #include <algorithm>
 
 namespace pgvigil {
@@ -12,10 +16,58 @@ const SegmentRun *stored_run(const Catalog &catalog, TimelineId timeline, uint64
     return wal == nullptr ? nullptr : find_run(wal->runs, segment);
 }
 
+uint64_t streamed_of(const Catalog &catalog, TimelineId timeline, uint64_t segment) {
+    const TimelineWal *wal = catalog.timeline(timeline);
+    return wal == nullptr ? 0 : streamed_bytes(*wal, segment);
+}
+
+// Of a segment in which a timeline began that has nothing of it: its ancestors' bytes before the switch.
+Reach reach_before_switch(const Catalog &catalog, const TimelinePath &path, uint64_t segment, Reach reach) {
+    const uint64_t size = catalog.segment_size;
+    const Lsn start = segment_start(segment, size);
+    for (auto step = path.rbegin(); step != path.rend(); ++step) {
+        if (segment_of(step->start, size) > segment || !step->end.is_valid() || step->end <= start)
+            continue;
+        const bool whole = stored_run(catalog, step->timeline, segment) != nullptr;
+        const uint64_t bytes = whole ? size : streamed_of(catalog, step->timeline, segment);
+        if (bytes == 0)
+            continue;
+        const Lsn end = std::min(step->end, Lsn{start.value + bytes});
+        return end > reach.end ? Reach{step->timeline, end} : reach;
+    }
+    return reach;
+}
+
 bool lies_on_path(TimelineId timeline, Lsn lsn, const TimelinePath &path) {
     return std::any_of(path.begin(), path.end(), [&](const TimelineStep &step) {
         return step.timeline == timeline && step.start <= lsn && (!step.end.is_valid() || lsn <= step.end);
     });
+}
+
+bool begins_before(Lsn begin, Lsn end, uint64_t segment_size) {
+    // A segment that holds the switch is read from the child.
+    return segment_size == 0 ? begin < end : segment_of(begin, segment_size) < segment_of(end, segment_size);
+}
+
+// Whether a later epoch than the one in which a timeline of the path was begun took over on one of its ancestors before
+// the path leaves that one: what is stored of the ancestor there is not what the timeline goes on from.
+bool is_mixed(const Catalog &catalog, const TimelinePath &path) {
+    for (size_t child = 1; child < path.size(); ++child) {
+        const auto first = std::find_if(catalog.epochs.begin(), catalog.epochs.end(), [&](const EpochDocument &epoch) {
+            return epoch.timeline == path[child].timeline;
+        });
+        if (first == catalog.epochs.end())
+            continue;
+        const bool mixed = std::any_of(first + 1, catalog.epochs.end(), [&](const EpochDocument &epoch) {
+            return std::any_of(
+                path.begin(), path.begin() + static_cast<ptrdiff_t>(child), [&](const TimelineStep &step) {
+                    return step.timeline == epoch.timeline && begins_before(epoch.lsn, step.end, catalog.segment_size);
+                });
+        });
+        if (mixed)
+            return true;
+    }
+    return false;
 }
 
 } // namespace
@@ -37,6 +89,8 @@ std::optional<TimelinePath> path_to(const Catalog &catalog, TimelineId timeline)
             start = ancestor.end;
         }
     path.push_back({timeline, start, Lsn{}});
+    if (is_mixed(catalog, path))
+        return std::nullopt;
     return path;
 }
 
@@ -70,11 +124,26 @@ Reach contiguous_reach(const Catalog &catalog, const TimelinePath &path, Lsn fro
         return reach;
     for (uint64_t segment = segment_of(from, size);;) {
         const TimelineId owner = owner_of_segment(path, segment, size);
+        const auto broken = first_break(catalog.epochs, owner, segment_of(from, size), size);
+        if (broken && *broken <= segment)
+            return reach;
         const SegmentRun *run = stored_run(catalog, owner, segment);
-        if (run == nullptr)
-            break;
-        // A whole run at once, up to where the next timeline takes over.
+        if (run == nullptr) {
+            const uint64_t bytes = streamed_of(catalog, owner, segment);
+            if (bytes == 0)
+                return reach_before_switch(catalog, path, segment, reach);
+            const Lsn end{segment_start(segment, size).value + bytes};
+            if (end > reach.end)
+                reach = {owner, end};
+            if (bytes < size)
+                return reach;
+            ++segment;
+            continue;
+        }
+        // A whole run at once, up to where the history breaks or the next timeline takes over.
         uint64_t last = run->last;
+        if (broken)
+            last = std::min(last, *broken - 1);
         const auto step =
             std::find_if(path.begin(), path.end(), [owner](const auto &s) { return s.timeline == owner; });
         if (step->end.is_valid())
@@ -82,7 +151,6 @@ Reach contiguous_reach(const Catalog &catalog, const TimelinePath &path, Lsn fro
         segment = last + 1;
         reach = {owner, segment_start(segment, size)};
     }
-    return reach;
 }
 
 std::vector<TimelineId> reachable_timelines(const Catalog &catalog) {

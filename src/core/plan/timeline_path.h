@@ -18,7 +18,9 @@ struct TimelineStep {
 
 using TimelinePath = std::vector<TimelineStep>; // oldest first
 
-// nullopt when the catalog has neither WAL nor a backup of the timeline, or its history file is missing.
+// nullopt when the catalog has neither WAL nor a backup of the timeline, its history file is missing, or an ancestor
+// was taken over before the timeline left it, by an epoch later than the timeline's first: its WAL is another
+// history's.
 [[nodiscard]] std::optional<TimelinePath> path_to(const Catalog &catalog, TimelineId timeline);
 
 // Whether `backup` was taken on this path: each of its positions lies on the path's timeline of that position.
@@ -34,7 +36,9 @@ struct Reach {
     TimelineId timeline = 0; // the one the end lies on
     Lsn end;                 // every byte before it is there; == from when nothing is
 };
-// How far WAL is contiguous along the path, beginning with the segment that holds `from`.
+// How far WAL is contiguous along the path, beginning with the segment that holds `from`: complete segments and what
+// was streamed of others. Where a timeline has nothing of the segment it began in, its ancestor's bytes before the
+// switch are the last.
 [[nodiscard]] Reach contiguous_reach(const Catalog &catalog, const TimelinePath &path, Lsn from);
 
 // The timelines of the catalog, ascending, that have a complete path.

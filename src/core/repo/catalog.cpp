@@ -5,6 +5,7 @@
 #include "repo/commit_index.h"
 #include "repo/envelope.h"
 #include "repo/expired_wal.h"
+#include "repo/streamed_wal.h"
 #include "repo/tombstones.h"
 #include "repo/wal_listing.h"
 #include "repo/wal_object.h"
@@ -218,6 +219,9 @@ uint64_t find_segment_size(const Repository &repository, const Catalog &catalog,
     for (const TimelineId timeline : timelines)
         if (const uint64_t size = sample_segment_size(repository, timeline, cancel); size != 0)
             return size;
+    for (const TimelineId timeline : timelines)
+        if (const uint64_t size = segment_size_of_tail(repository, timeline, cancel); size != 0)
+            return size;
     return 0;
 }
 
@@ -227,7 +231,10 @@ class TimelinesReader {
         : repository_(repository), catalog_(catalog), known_(known), cancel_(cancel) {}
 
     void read() {
-        const std::vector<TimelineId> timelines = list_timelines(repository_, cancel_);
+        streamed_ = list_tail_timelines(repository_, cancel_);
+        const std::vector<TimelineId> stored = list_timelines(repository_, cancel_);
+        std::vector<TimelineId> timelines;
+        std::set_union(stored.begin(), stored.end(), streamed_.begin(), streamed_.end(), std::back_inserter(timelines));
         names_ = list_index_names(repository_, cancel_);
         catalog_.segment_size = known_ != nullptr ? known_->segment_size : 0;
         if (catalog_.segment_size == 0)
@@ -239,9 +246,7 @@ class TimelinesReader {
             const bool is_old = index + kTimelinesThatChange < timelines.size();
             if (known != nullptr && is_old && known_->epochs.size() == catalog_.epochs.size()) {
                 catalog_.timelines[index] = *known;
-                if (const auto found = expired_.find(timelines[index]); found != expired_.end())
-                    for (const SegmentRun &run : found->second)
-                        cut_run(catalog_.timelines[index].runs, run);
+                leave_out_expired(catalog_.timelines[index]);
                 return;
             }
             catalog_.timelines[index] = read_timeline(timelines[index], known);
@@ -249,6 +254,15 @@ class TimelinesReader {
     }
 
   private:
+    void leave_out_expired(TimelineWal &wal) const {
+        const auto found = expired_.find(wal.timeline);
+        if (found == expired_.end())
+            return;
+        for (const SegmentRun &run : found->second)
+            cut_run(wal.runs, run);
+        std::erase_if(wal.streamed, [&](const auto &entry) { return find_run(found->second, entry.first) != nullptr; });
+    }
+
     TimelineWal read_timeline(TimelineId timeline, const TimelineWal *known) {
         TimelineWal wal;
         wal.timeline = timeline;
@@ -265,7 +279,24 @@ class TimelinesReader {
         if (const auto found = expired_.find(timeline); found != expired_.end())
             input.expired = found->second;
         std::vector<UnreadableDocument> unreadable;
-        list_wal(repository_, input, wal, unreadable, cancel_);
+        TimelineWal listed = wal;
+        list_wal(repository_, input, listed, unreadable, cancel_);
+        if (std::binary_search(streamed_.begin(), streamed_.end(), timeline)) {
+            const auto list_tail_of = [&] {
+                list_streamed(repository_, catalog_.epochs, catalog_.segment_size, input.expired, known, listed,
+                              unreadable, cancel_);
+            };
+            list_tail_of();
+            // What became complete between the two listings, and lost its pieces with that, is in neither.
+            if (!listed.runs.empty() && !listed.streamed.empty() &&
+                listed.streamed.begin()->first > listed.runs.back().last + 1) {
+                unreadable.clear();
+                listed = wal;
+                list_wal(repository_, input, listed, unreadable, cancel_);
+                list_tail_of();
+            }
+        }
+        wal = std::move(listed);
         const std::lock_guard lock(mutex_);
         std::move(unreadable.begin(), unreadable.end(), std::back_inserter(catalog_.unreadable));
         return wal;
@@ -301,6 +332,7 @@ class TimelinesReader {
     const Catalog *known_;
     const CancelToken &cancel_;
     IndexNames names_;
+    std::vector<TimelineId> streamed_; // timelines that have a tail
     std::map<TimelineId, SegmentRuns> expired_;
     std::mutex mutex_;
 };

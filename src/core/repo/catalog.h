@@ -1,8 +1,8 @@
 // The catalog of one cluster as a repository shows it: backups that exist, timelines, and which WAL segments are there.
 // Read from small documents that never change, from the names of index objects (repo/wal_index.h) and from listings of
-// what those do not cover; no WAL or backup data is fetched. What expiry takes away (tombstones, expired WAL) is left
-// out. Threading: load_catalog() reads with threads of its own and blocks; a Catalog is a value.
-// Errors: what the store throws; a document that cannot be read is not fatal: it is listed in `unreadable`.
+// what those do not cover and of the streamed tail; no WAL or backup data is fetched. What expiry takes away
+// (tombstones, expired WAL) is left out. Threading: load_catalog() reads with threads of its own and blocks; a Catalog
+// is a value. Errors: what the store throws; a document that cannot be read is not fatal: it is listed in `unreadable`.
 #pragma once
 
 #include "base/cancel.h"
@@ -12,6 +12,7 @@
 #include "repo/keeps.h"
 #include "repo/repository.h"
 #include "repo/segment_runs.h"
+#include "repo/tail.h"
 #include "repo/wal_index.h"
 
 #include <cstdint>
@@ -33,6 +34,9 @@ struct TimelineWal {
     std::map<uint64_t, uint64_t> epoch_names = {};
     // Epochs that the headers of segments behind the start of an epoch named: asked once (rules C2).
     std::map<uint64_t, uint64_t> header_epochs = {};
+    std::vector<TailRun> tail_runs = {}; // of the streamed tail, ascending
+    // Segments that are not stored complete, as far as they were streamed (repo/streamed_wal.h).
+    std::map<uint64_t, TailCover> streamed = {};
 };
 
 struct Catalog {

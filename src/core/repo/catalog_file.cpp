@@ -14,7 +14,7 @@ namespace pgvigil {
 
 namespace {
 
-constexpr int kFileFormat = 1;
+constexpr int kFileFormat = 2; // 2: the streamed tail
 constexpr const char *kWhat = "pgvigil.catalog";
 
 // Documents stand in it as the repository has them.
@@ -39,6 +39,38 @@ std::map<uint64_t, uint64_t> read_number_pairs(const Json &list) {
     return numbers;
 }
 
+Json cover_json(uint64_t segment, const TailCover &cover) {
+    Json pieces = Json::array();
+    for (const TailPiece &piece : cover.pieces)
+        pieces.push_back({piece.from, piece.to, piece.stored_bytes, piece.modified_ms});
+    return {{"segment", segment},
+            {"epoch", cover.run.epoch},
+            {"run", cover.run.number},
+            {"known_end", cover.known_end},
+            {"pieces", std::move(pieces)}};
+}
+
+void read_cover(const Json &source, TimelineWal &wal) {
+    const uint64_t segment = source.at("segment").get<uint64_t>();
+    TailCover cover;
+    cover.run = {source.at("epoch").get<uint64_t>(), source.at("run").get<uint32_t>()};
+    cover.known_end = source.at("known_end").get<uint32_t>();
+    for (const Json &item : source.at("pieces")) {
+        TailPiece piece;
+        piece.run = cover.run;
+        piece.segment = segment;
+        piece.from = item.at(0).get<uint32_t>();
+        piece.to = item.at(1).get<uint32_t>();
+        piece.stored_bytes = item.at(2).get<uint64_t>();
+        piece.modified_ms = item.at(3).get<int64_t>();
+        cover.end = piece.to;
+        cover.pieces.push_back(piece);
+    }
+    cover.hole = cover.known_end > cover.end;
+    if (!cover.pieces.empty())
+        wal.streamed.emplace(segment, std::move(cover));
+}
+
 Json timeline_json(const ClusterLayout &layout, const TimelineWal &wal) {
     Json out = {{"timeline", wal.timeline},
                 {"has_history", wal.has_history},
@@ -47,7 +79,11 @@ Json timeline_json(const ClusterLayout &layout, const TimelineWal &wal) {
                 {"ancestors", Json::array()},
                 {"blocks", Json::array()},
                 {"epoch_names", number_pairs(wal.epoch_names)},
-                {"header_epochs", number_pairs(wal.header_epochs)}};
+                {"header_epochs", number_pairs(wal.header_epochs)},
+                {"tail_runs", documents_json(wal.tail_runs)},
+                {"streamed", Json::array()}};
+    for (const auto &[segment, cover] : wal.streamed)
+        out["streamed"].push_back(cover_json(segment, cover));
     for (const SegmentRun &run : wal.runs)
         out["runs"].push_back({run.first, run.last});
     for (const TimelineSwitch &ancestor : wal.ancestors)
@@ -72,6 +108,10 @@ TimelineWal read_timeline(const ClusterLayout &layout, const Json &source) {
             wal.blocks.push_back(*block);
     wal.epoch_names = read_number_pairs(source.at("epoch_names"));
     wal.header_epochs = read_number_pairs(source.at("header_epochs"));
+    for (const Json &run : source.at("tail_runs"))
+        wal.tail_runs.push_back(decode_tail_run(run.dump(), kWhat));
+    for (const Json &cover : source.at("streamed"))
+        read_cover(cover, wal);
     return wal;
 }
 

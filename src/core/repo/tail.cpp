@@ -96,8 +96,10 @@ std::optional<TailCover> tail_cover(const TimelineTail &tail, const TailContext 
         cover.pieces.push_back(*widest);
         cover.end = widest->to;
     }
-    cover.hole = std::any_of(pieces.begin(), pieces.end(),
-                             [&](const TailPiece &piece) { return piece.run == *holder && piece.to > cover.end; });
+    for (const TailPiece &piece : pieces)
+        if (piece.run == *holder)
+            cover.known_end = std::max(cover.known_end, piece.to);
+    cover.hole = cover.known_end > cover.end;
     return cover;
 }
 

@@ -70,7 +70,8 @@ struct TailCover {
     TailRunId run;
     std::vector<TailPiece> pieces; // in order; each begins at or before the end of the one before
     uint32_t end = 0;              // bytes [0, end) are there
-    bool hole = false;             // the run has pieces behind `end`: damage
+    uint32_t known_end = 0;        // where the run's last piece ends
+    bool hole = false;             // that is behind `end`: damage
 };
 
 // The bytes that count of a segment that is not stored complete; nullopt when there are none.

@@ -4,6 +4,7 @@
 #include "base/parallel.h"
 #include "base/wal_name.h"
 #include "repo/envelope.h"
+#include "repo/tail_piece.h"
 #include "repo/wal_listing.h"
 #include "repo/wal_object.h"
 
@@ -44,6 +45,15 @@ struct WalFactsReader::State {
         const auto found = std::lower_bound(wal->blocks.begin(), wal->blocks.end(), segment,
                                             [](const WalBlock &block, uint64_t value) { return block.last < value; });
         return found == wal->blocks.end() || found->first > segment ? nullptr : &*found;
+    }
+
+    // What was streamed of a segment that is not stored complete; nullptr when nothing was.
+    [[nodiscard]] const TailCover *streamed(TimelineId timeline, uint64_t segment) const {
+        const TimelineWal *wal = catalog == nullptr ? nullptr : catalog->timeline(timeline);
+        if (wal == nullptr || find_run(wal->runs, segment) != nullptr)
+            return nullptr;
+        const auto found = wal->streamed.find(segment);
+        return found == wal->streamed.end() || found->second.hole ? nullptr : &found->second;
     }
 
     // The segment in an index object; nullptr when none tells of it.
@@ -97,6 +107,14 @@ struct WalFactsReader::State {
 
     [[nodiscard]] std::optional<IndexedSegment> read(TimelineId timeline, uint64_t segment, uint64_t epoch) const {
         IndexedSegment indexed{segment, epoch, std::nullopt};
+        // The last piece speaks of everything before it. Once it is gone the segment is complete.
+        if (const TailCover *cover = streamed(timeline, segment)) {
+            const std::string piece = tail_piece_key(repository.layout(), timeline, segment_size, cover->pieces.back());
+            if (const auto parsed = read_header(repository.store(), piece, cancel)) {
+                indexed.scan = decode_tail_facts(parsed->header.extension, piece).scan;
+                return indexed;
+            }
+        }
         const std::string name = key(timeline, segment, epoch);
         const auto parsed = read_header(repository.store(), name, cancel);
         if (!parsed)
@@ -106,8 +124,26 @@ struct WalFactsReader::State {
         return indexed;
     }
 
-    // The plain bytes of a segment; empty when it is absent.
+    // The plain bytes of what was streamed; empty when a piece is gone.
+    [[nodiscard]] Bytes streamed_bytes(TimelineId timeline, const TailCover &cover) const {
+        FrameDecoder decoder;
+        Bytes plain;
+        for (const TailPiece &piece : cover.pieces) {
+            const std::string name = tail_piece_key(repository.layout(), timeline, segment_size, piece);
+            const auto object = repository.store().get(name, 2 * kWalPartBytes, cancel);
+            if (!object)
+                return {};
+            plain.resize(piece.from);
+            decode_tail_piece(*object, piece, plain, decoder, name);
+        }
+        return plain;
+    }
+
+    // The plain bytes of a segment, as far as it is there; empty when it is absent.
     [[nodiscard]] Bytes segment_bytes(TimelineId timeline, uint64_t segment) {
+        if (const TailCover *cover = streamed(timeline, segment))
+            if (Bytes plain = streamed_bytes(timeline, *cover); !plain.empty())
+                return plain;
         const std::string name = key(timeline, segment, epoch_of_name(timeline, segment));
         const auto object = repository.store().get(name, 2 * kWalPartBytes, cancel);
         Bytes plain;

@@ -1,5 +1,6 @@
 // Reads what the repository knows of single WAL segments: from index objects where the catalog names some, else from
-// the objects' headers, several at once, each with one small range read. What was read is kept for the reader's life,
+// the objects' headers, several at once, each with one small range read; of what was only streamed, from the pieces.
+// What was read is kept for the reader's life,
 // of index objects the last few. Threading: one owner calls; header reads run in threads of its own.
 #pragma once
 

@@ -14,7 +14,9 @@ namespace {
 // Asks the repositories that have a segment, one after the other, until one answers.
 class UnitedWalFacts final : public WalFactsSource {
   public:
-    UnitedWalFacts(const std::vector<PlanSource> &sources, const CancelToken &cancel) : sources_(sources) {
+    // `whole`: the sources' catalogs united.
+    UnitedWalFacts(const std::vector<PlanSource> &sources, const Catalog &whole, const CancelToken &cancel)
+        : sources_(sources), whole_(whole) {
         for (const PlanSource &source : sources)
             facts_.push_back(std::make_unique<RepositoryWalFacts>(*source.repository, source.catalog, cancel));
     }
@@ -48,7 +50,18 @@ class UnitedWalFacts final : public WalFactsSource {
   private:
     [[nodiscard]] bool has(size_t source, TimelineId timeline, uint64_t segment) const {
         const TimelineWal *wal = sources_[source].catalog.timeline(timeline);
-        return wal != nullptr && find_run(wal->runs, segment) != nullptr;
+        return wal != nullptr && (find_run(wal->runs, segment) != nullptr || has_streamed(*wal, segment));
+    }
+
+    // Of a segment that nobody has complete, who has what counts.
+    [[nodiscard]] bool has_streamed(const TimelineWal &wal, uint64_t segment) const {
+        const TimelineWal *whole = whole_.timeline(wal.timeline);
+        if (whole == nullptr)
+            return false;
+        const auto best = whole->streamed.find(segment);
+        const auto own = wal.streamed.find(segment);
+        return best != whole->streamed.end() && own != wal.streamed.end() &&
+               own->second.run.epoch == best->second.run.epoch && own->second.end == best->second.end;
     }
 
     template <class Ask>
@@ -71,13 +84,17 @@ class UnitedWalFacts final : public WalFactsSource {
     }
 
     const std::vector<PlanSource> &sources_;
+    const Catalog &whole_;
     std::vector<std::unique_ptr<RepositoryWalFacts>> facts_;
 };
 
 bool wal_goes_on(const Catalog &catalog, const RestorePlan &plan) {
     const TimelineWal *wal = catalog.timeline(plan.target_timeline);
-    return wal != nullptr && !wal->runs.empty() && plan.wal_to.is_valid() &&
-           wal->runs.back().last > segment_before(plan.wal_to, catalog.segment_size);
+    if (wal == nullptr || !plan.wal_to.is_valid())
+        return false;
+    const uint64_t last = segment_before(plan.wal_to, catalog.segment_size);
+    return (!wal->runs.empty() && wal->runs.back().last > last) ||
+           (!wal->streamed.empty() && wal->streamed.rbegin()->first > last);
 }
 
 } // namespace
@@ -89,7 +106,7 @@ PlannedRestore plan_over(const std::vector<PlanSource> &sources, const RestoreRe
         catalogs.push_back(source.catalog);
     PlannedRestore planned;
     planned.catalog = unite(catalogs);
-    UnitedWalFacts facts(sources, cancel);
+    UnitedWalFacts facts(sources, planned.catalog, cancel);
     planned.plan = plan_restore(planned.catalog, request, facts);
     const bool to_the_end = planned.plan.to_planned_end || std::holds_alternative<LatestTarget>(request.target);
     planned.goes_on = to_the_end && wal_goes_on(planned.catalog, planned.plan);

@@ -85,10 +85,6 @@ TailFinding look_for_tail(const Repository &repository, const std::vector<EpochD
         return finding;
     const uint64_t segment = segment_number(file, tail.segment_size);
     finding.cover = tail_cover(tail, context_of(repository, epochs, tail, cancel), segment);
-    if (finding.cover)
-        for (const TailPiece &piece : tail.segments.at(segment))
-            if (piece.run == finding.cover->run)
-                finding.known_end = std::max(finding.known_end, piece.to);
     return finding;
 }
 

@@ -25,7 +25,6 @@ struct TailFinding {
     bool streamed = false;          // something was ever streamed on this timeline
     uint64_t segment_size = 0;      // bytes
     std::optional<TailCover> cover; // unset: nothing of this segment counts
-    uint32_t known_end = 0;         // where the holder's last piece ends: behind cover->end where some are missing
 };
 
 // `epochs`: the repository's, complete. `name` is a segment's.

@@ -56,7 +56,7 @@ std::optional<WalFileFacts> WalReader::read_tail(std::string_view name, WalSink 
         if (std::none_of(offers.begin(), offers.end(), [](const TailOffer &offer) { return offer.finding.streamed; }))
             return std::nullopt;
         const auto rank = [](const TailOffer &offer) {
-            return offer.finding.cover ? std::pair(offer.finding.cover->run.epoch, offer.finding.known_end)
+            return offer.finding.cover ? std::pair(offer.finding.cover->run.epoch, offer.finding.cover->known_end)
                                        : std::pair(uint64_t{0}, uint32_t{0});
         };
         const auto best = *std::max_element(offers.begin(), offers.end(),
@@ -76,7 +76,7 @@ std::optional<WalFileFacts> WalReader::read_tail(std::string_view name, WalSink 
                                                                  "missing",
                                                                  name, repository.store().display_name()))
                               .detail(fmt::format("{} bytes are there, and others up to byte {}.", cover.end,
-                                                  offer.finding.known_end))
+                                                  cover.known_end))
                               .retryable();
                 continue;
             }
