@@ -23,6 +23,24 @@ std::optional<std::string> history_objection(const CommitDocument &backup, const
     return std::nullopt;
 }
 
+// Where the history breaks, nothing shows that the parent's blocks are of this server's history.
+std::optional<std::string> break_objection(const CommitDocument &parent, const ClusterFacts &now) {
+    const auto holds_for = [&](const EpochDocument &epoch) {
+        if (!epoch.breaks || epoch.number <= parent.epoch || epoch.timeline != parent.stop_timeline ||
+            epoch.lsn < parent.stop_lsn)
+            return false;
+        return parent.stop_timeline == now.timeline ||
+               std::any_of(now.ancestors.begin(), now.ancestors.end(), [&](const TimelineSwitch &step) {
+                   return step.timeline == epoch.timeline && epoch.lsn <= step.end;
+               });
+    };
+    const auto found = std::find_if(now.epochs.begin(), now.epochs.end(), holds_for);
+    if (found == now.epochs.end())
+        return std::nullopt;
+    return fmt::format("Backup {} ends before {} on timeline {}, where the history breaks.", parent.id,
+                       to_string(found->lsn), found->timeline);
+}
+
 // Blocks of the parent that were written after the cluster left its timeline would be taken for the cluster's own.
 std::optional<std::string> timeline_objection(const CommitDocument &parent, const ClusterFacts &now) {
     if (parent.stop_timeline == now.timeline) {
@@ -100,6 +118,8 @@ std::optional<std::string> objection_to(const CommitDocument &parent, const Clus
         return fmt::format("Page checksums were turned {} since backup {}.", now.checksum_version != 0 ? "on" : "off",
                            parent.id);
     if (auto objection = history_objection(parent, now))
+        return objection;
+    if (auto objection = break_objection(parent, now))
         return objection;
     return timeline_objection(parent, now);
 }

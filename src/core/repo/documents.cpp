@@ -72,14 +72,17 @@ RepositoryDocument decode_repository(std::string_view json, std::string_view key
 }
 
 std::string encode(const EpochDocument &document) {
-    return dump({{"format", kRepositoryFormat},
+    Json json = {{"format", kRepositoryFormat},
                  {"number", document.number},
                  {"instance", to_string(document.instance)},
                  {"host", fields::text_value(document.host)},
                  {"timeline", document.timeline},
                  {"lsn", to_string(document.lsn)},
                  {"reason", fields::text_value(document.reason)},
-                 {"created", fields::time_value(document.created_ms)}});
+                 {"created", fields::time_value(document.created_ms)}};
+    if (document.breaks)
+        json["breaks"] = true;
+    return dump(json);
 }
 
 EpochDocument decode_epoch(std::string_view json, std::string_view key) {
@@ -93,6 +96,7 @@ EpochDocument decode_epoch(std::string_view json, std::string_view key) {
     document.lsn = fields::lsn_member(source, "lsn", key);
     document.reason = fields::text_member(source, "reason", key);
     document.created_ms = fields::time_member(source, "created", key);
+    document.breaks = source.contains("breaks") && fields::bool_member(source, "breaks", key);
     return document;
 }
 

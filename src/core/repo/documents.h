@@ -35,9 +35,12 @@ struct EpochDocument {
     Uuid instance{};
     std::string host;
     TimelineId timeline = 0;
-    Lsn lsn;            // the writer's end of WAL when it claimed
+    Lsn lsn;            // from where on only this epoch's objects, and later ones', count on its timeline
     std::string reason; // "first", "promotion", or what the operator said
     int64_t created_ms = 0;
+    // Nothing shows that the history from `lsn` on continues what the repository has before it on the timeline: readers
+    // do not pass over it.
+    bool breaks = false;
 };
 
 // attempts/<id>.json: created before a backup's first pack (rules A7).

@@ -109,4 +109,17 @@ uint64_t lowest_accepted_epoch(const std::vector<EpochDocument> &epochs, Timelin
     return lowest;
 }
 
+std::optional<uint64_t> first_break(const std::vector<EpochDocument> &epochs, TimelineId timeline, uint64_t segment,
+                                    uint64_t segment_size) noexcept {
+    std::optional<uint64_t> first;
+    for (const EpochDocument &epoch : epochs) {
+        const uint64_t at = segment_of(epoch.lsn, segment_size);
+        if (!epoch.breaks || epoch.timeline != timeline || at <= segment || (first && *first <= at))
+            continue;
+        if (lowest_accepted_epoch(epochs, timeline, at, segment_size) == epoch.number)
+            first = at;
+    }
+    return first;
+}
+
 } // namespace pgvigil

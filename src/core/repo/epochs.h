@@ -31,4 +31,9 @@ namespace pgvigil {
 [[nodiscard]] uint64_t lowest_accepted_epoch(const std::vector<EpochDocument> &epochs, TimelineId timeline,
                                              uint64_t segment, uint64_t segment_size) noexcept;
 
+// The first segment behind `segment` at which the timeline's history breaks (EpochDocument::breaks): what is before it
+// and what begins there do not belong together. An epoch that begins at or before it ends a break. nullopt: none.
+[[nodiscard]] std::optional<uint64_t> first_break(const std::vector<EpochDocument> &epochs, TimelineId timeline,
+                                                  uint64_t segment, uint64_t segment_size) noexcept;
+
 } // namespace pgvigil

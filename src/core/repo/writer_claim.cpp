@@ -2,6 +2,7 @@
 
 #include "base/time.h"
 #include "repo/epochs.h"
+#include "repo/writer_agreement.h"
 #include "repo/writer_facts.h"
 
 #include <algorithm>
@@ -118,6 +119,10 @@ class ClaimRound {
         document.host = input_.host;
         document.timeline = input_.timeline;
         document.lsn = archiving_start(input_);
+        if (const auto agreed = find_agreement(input_, repositories_, cancel_)) {
+            document.lsn = agreed->start;
+            document.breaks = agreed->breaks;
+        }
         document.reason = decision.reason;
         document.created_ms = unix_time_ms();
         return document;

@@ -1,6 +1,7 @@
 #include "repo/writer_facts.h"
 
 #include "base/wal_name.h"
+#include "repo/accepted_wal.h"
 #include "repo/envelope.h"
 #include "repo/epochs.h"
 #include "repo/wal_object.h"
@@ -58,16 +59,6 @@ Lsn end_of_segment(const ParsedHeader &header, uint64_t segment, uint64_t segmen
     return end.is_valid() ? end : segment_start(segment + 1, segment_size);
 }
 
-// The segment a key of the WAL directory holds; nullopt for parts, partial and other files. `<segment>~<epoch>` counts.
-std::optional<uint64_t> segment_of_key(std::string_view key, uint64_t segment_size) {
-    std::string_view name = key.substr(key.rfind('/') + 1);
-    name = name.substr(0, name.find('~'));
-    const auto parsed = parse_wal_file_name(name);
-    if (!parsed || parsed->kind != WalFileKind::kSegment)
-        return std::nullopt;
-    return segment_number(*parsed, segment_size);
-}
-
 // Complete segments from the one on that the server's WAL ends in: looks for a record that ends behind the server's.
 std::optional<Lsn> record_behind_end(const Repository &repository, const std::vector<EpochDocument> &epochs,
                                      const ClaimInput &input, const CancelToken &cancel) {
@@ -83,22 +74,24 @@ std::optional<Lsn> record_behind_end(const Repository &repository, const std::ve
     for (std::string last;;) {
         const ListPage page = repository.store().list(request, cancel);
         for (const ObjectInfo &object : page.objects) {
-            const auto segment = segment_of_key(object.key, input.segment_size);
-            if (!segment || *segment < own_segment)
+            const auto stored = parse_segment_key(object.key, input.segment_size);
+            if (!stored || stored->segment < own_segment)
                 continue;
+            const uint64_t segment = stored->segment;
             const auto header = read_header(repository.store(), object.key, cancel);
             if (!header ||
-                header->header.epoch < lowest_accepted_epoch(epochs, input.timeline, *segment, input.segment_size))
+                header->header.epoch < lowest_accepted_epoch(epochs, input.timeline, segment, input.segment_size))
                 continue;
             // The first is enough: a copy that is far behind would make this read the headers of a whole archive.
-            if (const Lsn end = end_of_segment(*header, *segment, input.segment_size, object.key); end > input.wal_end)
+            if (const Lsn end = end_of_segment(*header, segment, input.segment_size, object.key); end > input.wal_end)
                 return end;
         }
         if (!page.more)
-            return std::nullopt;
+            break;
         last = page.last;
         request.start_after = last;
     }
+    return tail_record_behind(repository, epochs, input.timeline, input.wal_end, input.segment_size, cancel);
 }
 
 OpenedRepository open_one(const ClaimInput &input, const NamedStore &named, const Identity &identity,

@@ -1,0 +1,24 @@
+// From where on a server that takes over on a timeline that has WAL in the repositories already archives anew (rules
+// C2): behind its newest complete segment that the repositories hold byte for byte. Before that the two histories are
+// one, whoever wrote them; from there on readers accept only the new writer's objects.
+// Threading: free functions, any thread; they read pg_wal and block on the stores.
+#pragma once
+
+#include "repo/writer_facts.h"
+
+#include <optional>
+
+namespace pgvigil {
+
+struct Agreement {
+    Lsn start; // of a segment
+    // The repositories have WAL of the timeline before `start`, and nothing shows that this server's goes on from it:
+    // readers must not pass over `start`.
+    bool breaks = false;
+};
+
+// nullopt when no repository has WAL of the server's timeline.
+[[nodiscard]] std::optional<Agreement> find_agreement(const ClaimInput &input, const OpenedRepositories &repositories,
+                                                      const CancelToken &cancel);
+
+} // namespace pgvigil
