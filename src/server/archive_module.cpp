@@ -6,6 +6,7 @@
 #include "server/archive_session.h"
 #include "server/archive_status.h"
 #include "server/boundary.h"
+#include "server/final_tail.h"
 #include "server/lease_rounds.h"
 #include "server/log_queue.h"
 #include "server/promotion_gap.h"
@@ -20,6 +21,7 @@
 #include "base/wal_name.h"
 
 #include <memory>
+#include <optional>
 
 namespace pgvigil {
 
@@ -210,15 +212,22 @@ bool is_news(const char *file, const ErrorReport &report) {
     return true;
 }
 
-// At the end of the server nobody shall have to wait for a term before another one may write.
-void release_role() {
-    if (!session || server_facts().in_recovery || !server_goes_down())
+// The last things of a writer, when nothing more is written.
+void end_writing() {
+    if (server_facts().in_recovery || !server_goes_down())
         return;
-    const Claim claim = session->claim();
-    const Settings settings = session->settings();
+    const Settings settings = session ? session->settings() : current_settings();
+    std::optional<Claim> claim;
+    if (session)
+        claim = session->claim();
     // First what runs ahead: nothing is stored after the release.
     session.reset();
-    release_lease(claim, settings, kReleaseMs);
+    ErrorReport report;
+    if (!cpp_attempt([&] { stream_end_of_wal(settings, claim); }, report))
+        warn(report, "could not stream the end of the WAL");
+    // Nobody shall have to wait for a term before another one may write.
+    if (claim)
+        release_lease(*claim, settings, kReleaseMs);
 }
 
 } // namespace
@@ -266,7 +275,7 @@ bool archive_file(const char *file, const char *path) {
 
 void archive_shutdown() {
     ErrorReport unreleased;
-    if (!cpp_attempt(release_role, unreleased))
+    if (!cpp_attempt(end_writing, unreleased))
         warn(unreleased, "could not release the writer's role");
     // Joins the threads. Segments that were on their way are asked for again by the next archiver.
     session.reset();
