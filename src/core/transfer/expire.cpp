@@ -5,6 +5,7 @@
 #include "transfer/expire_guard.h"
 #include "transfer/expire_index.h"
 #include "transfer/expire_leftovers.h"
+#include "transfer/expire_tail.h"
 #include "transfer/expire_wal.h"
 
 #include <algorithm>
@@ -40,13 +41,11 @@ class Expiry {
         decide(inventory, plan);
         check_confirmed(inventory);
         versioned_ = store_.keeps_versions(cancel_).value_or(false);
-        if (options_.dry_run) {
+        if (!options_.dry_run)
+            check_writer();
+        if (options_.dry_run || !may_delete()) {
             show_wal(plan, find_wal_remains(repository_, inventory.catalog, plan, now_ms, options_.grace_ms, cancel_));
-            return finish();
-        }
-        check_writer();
-        if (!may_delete()) {
-            show_wal(plan, find_wal_remains(repository_, inventory.catalog, plan, now_ms, options_.grace_ms, cancel_));
+            show_tail(find_tail_remains(repository_, inventory.catalog, plan, cancel_));
             return finish();
         }
         release_passed_keeps(inventory);
@@ -60,11 +59,14 @@ class Expiry {
         const WalRemains wal =
             find_wal_remains(repository_, inventory.catalog, plan, now_ms, options_.grace_ms, cancel_);
         show_wal(plan, wal);
+        const TailRemains tail = find_tail_remains(repository_, inventory.catalog, plan, cancel_);
+        show_tail(tail);
         check_writer();
         const bool wal_goes = mark_wal(inventory, plan, wal);
         delete_backups(inventory);
         if (wal_goes)
             delete_wal(wal);
+        delete_tail_remains(repository_, inventory.catalog, tail, wal_goes, deleter_, cancel_);
         delete_index(inventory);
         delete_rest(inventory);
         return finish();
@@ -261,6 +263,11 @@ class Expiry {
                     history.size, 1);
         show_others("WAL objects of writers that were replaced or died", wal.leftovers);
         show_others("records of WAL that was let go", wal.gaps);
+    }
+
+    void show_tail(const TailRemains &tail) {
+        show_others("streamed pieces of segments that are complete", tail.superseded);
+        show_others("streamed pieces of WAL that nothing needs", tail.old);
     }
 
     void show_others(const char *what, const std::vector<DoomedObject> &objects) {
