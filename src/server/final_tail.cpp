@@ -36,7 +36,7 @@ bool is_shut_down() {
 
 // What shared memory says: whether there is something to do, and how patient to be.
 struct Outlook {
-    bool is_writer = false;
+    bool may_write = false;
     bool store_is_away = false;
     FlushPosition durable;
 };
@@ -45,7 +45,9 @@ Outlook look() {
     Outlook outlook;
     with_lock(LW_SHARED, [&](SharedState &shared) noexcept {
         const WriterRole role = shared.writer.role;
-        outlook.is_writer = role == WriterRole::kWriter || role == WriterRole::kUnreachable;
+        // A server that ran for a moment only may not have settled its role yet: that is done here then.
+        outlook.may_write =
+            role == WriterRole::kWriter || role == WriterRole::kUnreachable || role == WriterRole::kUnknown;
         outlook.store_is_away =
             role == WriterRole::kUnreachable || shared.archiver.failing_since != 0 || shared.stream.failing_since != 0;
         outlook.durable = {Lsn{shared.stream.durable_lsn}, shared.stream.durable_timeline};
@@ -67,7 +69,7 @@ void stream_end_of_wal(const Settings &settings, std::optional<Claim> &claim) {
     const StreamSettings stream = current_stream_settings();
     const Outlook outlook = look();
     const auto end = flush_position();
-    if (shared_state() == nullptr || !stream.is_on() || settings.repositories.empty() || !outlook.is_writer || !end ||
+    if (shared_state() == nullptr || !stream.is_on() || settings.repositories.empty() || !outlook.may_write || !end ||
         !is_shut_down() || (outlook.durable.timeline == end->timeline && outlook.durable.lsn >= end->lsn))
         return;
     const int64_t began = boot_time_ms();
