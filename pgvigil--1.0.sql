@@ -35,10 +35,10 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 20;
 COMMENT ON FUNCTION pgv_verify(text) IS
     'reads and checks every stored byte of a backup and of those it builds on, or of all backups';
 
-CREATE FUNCTION pgv_take_over(reason text)
+CREATE FUNCTION pgv_take_over(reason text, only_if_silent boolean DEFAULT false)
 RETURNS bigint
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
-COMMENT ON FUNCTION pgv_take_over(text) IS
+COMMENT ON FUNCTION pgv_take_over(text, boolean) IS
     'makes this server the one that writes the repository; returns the new epoch';
 
 CREATE FUNCTION pgv_accept_repository()
@@ -122,6 +122,9 @@ CREATE FUNCTION pgv_read_status(
     OUT epoch bigint,
     OUT role_message text,
     OUT role_hint text,
+    OUT writer_instance text,
+    OUT writer_host text,
+    OUT lease text,
     OUT archiving boolean,
     OUT durable_timeline bigint,
     OUT durable_lsn pg_lsn,
@@ -350,7 +353,7 @@ REVOKE ALL ON FUNCTION
     pgv_cancel_backup(),
     pgv_check(),
     pgv_verify(text),
-    pgv_take_over(text),
+    pgv_take_over(text, boolean),
     pgv_accept_repository(),
     pgv_expire(boolean, boolean),
     pgv_refresh(),

@@ -115,13 +115,12 @@ void let_go(const ServerFacts &facts, const std::string &file, const char *reaso
 }
 
 // Without a gap: nothing that this server's history needs is lost.
-void leave_behind(const std::string &file, const Error &refusal) {
+void leave_behind(const std::string &file) {
     const char *name = file.c_str();
-    const char *why = refusal.message().c_str();
     pg_section([=]() noexcept {
         ereport(LOG,
                 (errmsg("pgvigil leaves WAL file \"%s\" out of the archive: its timeline had ended before it", name),
-                 errdetail_internal("%s", why)));
+                 errdetail("This server's history left that timeline in the segment, or before it.")));
     });
 }
 
@@ -177,6 +176,10 @@ void archive(const std::string &file, const std::string &path, Patience &patienc
     }
     if (may_let_go(file, settings))
         return;
+    if (lies_behind_switch(server_facts(), file)) {
+        leave_behind(file);
+        return;
+    }
     if (!session)
         session = std::make_unique<ArchiveSession>(settings, stop);
     try {
@@ -184,10 +187,7 @@ void archive(const std::string &file, const std::string &path, Patience &patienc
         session->archive(file, stop);
     } catch (const Error &error) {
         end_session_after(error);
-        if (error.code() != ErrorCode::kCorrupt || !lies_behind_switch(server_facts(), file))
-            throw;
-        leave_behind(file, error);
-        return;
+        throw;
     }
     const std::string command = also_archive_command();
     if (!command.empty())

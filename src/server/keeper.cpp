@@ -198,6 +198,8 @@ void Keeper::cycle() {
     if (ancestors_due_ && role_.is_writer() && archives_with_pgvigil() && ancestors_step_.due())
         ancestors_step_.run(0, [&] {
             (void)close_promotion_gap(current_settings(), server_facts(), stop);
+            if (const Claim *claim = role_.claim())
+                (void)archive_own_anew(Claim(*claim), server_facts(), stop);
             ancestors_due_ = false;
         });
     bool requested = false;

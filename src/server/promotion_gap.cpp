@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/wal_name.h"
+#include "repo/accepted_wal.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -95,6 +96,22 @@ LocalHistory local_history(const ServerFacts &facts) {
     return local;
 }
 
+// Segments that are stored under their names, but by a writer that readers do not accept there any more.
+std::set<std::string> unreadable_of(const std::set<std::string> &segments, uint64_t segment_size,
+                                    const Repository &repository, const CancelToken &cancel) {
+    const std::vector<EpochDocument> epochs = list_epochs(repository, 0, cancel);
+    std::set<std::string> names;
+    for (const std::string &name : segments) {
+        const WalFileName file = parse_wal_file_name(name).value();
+        const uint64_t segment = segment_number(file, segment_size);
+        // Where only one epoch may have written, a name in a listing says as much.
+        if (lowest_accepted_epoch(epochs, file.timeline, segment, segment_size) > 1 &&
+            !accepted_segment(repository, epochs, file.timeline, segment, segment_size, cancel))
+            names.insert(name);
+    }
+    return names;
+}
+
 std::set<std::string> missing_of(const LocalHistory &local,
                                  const std::vector<std::shared_ptr<Repository>> &repositories,
                                  const std::function<bool()> &stop) {
@@ -110,6 +127,7 @@ std::set<std::string> missing_of(const LocalHistory &local,
                     names.insert(local.history);
                 if (limit == 0)
                     continue;
+                names.merge(unreadable_of(local.segments, local.need.segment_size, *repository, cancel));
                 const auto expired = expired_segments(*repository, local.need, limit, cancel);
                 for (std::string &name : missing_segments(*repository, local.need, limit, cancel))
                     if (std::find(expired.begin(), expired.end(), name) == expired.end())
@@ -150,14 +168,49 @@ size_t close_promotion_gap(const Settings &settings, const ServerFacts &facts, c
     return handed_over;
 }
 
+size_t archive_own_anew(const Claim &claim, const ServerFacts &facts, const std::function<bool()> &stop) {
+    const uint64_t size = facts.wal_segment_size;
+    // Before the first epoch nobody archived anything.
+    if (claim.epoch_timeline != facts.timeline || claim.epoch < 2)
+        return 0;
+    const uint64_t first = segment_of(claim.epoch_start, size);
+    const Lsn end = segment_start(segment_of(facts.wal_end, size), size);
+    std::set<std::string> segments;
+    for (const uint64_t segment : local_segments(facts.wal_directory, {facts.timeline, claim.epoch_start, end}, size))
+        if (segment >= first)
+            segments.insert(segment_name(facts.timeline, segment, size));
+    if (segments.empty())
+        return 0;
+    const auto missing = in_background(
+        [&](const CancelToken &cancel) {
+            std::set<std::string> names;
+            for (const auto &repository : claim.repositories)
+                names.merge(unreadable_of(segments, size, *repository, cancel));
+            return names;
+        },
+        stop);
+    for (const std::string &name : missing) {
+        const char *file = name.c_str();
+        pg_section([&]() noexcept {
+            if (XLogArchiveIsReady(file))
+                return;
+            ereport(LOG, (errmsg("pgvigil archives WAL file \"%s\" anew: the repository has it from a server that is "
+                                 "the writer no more, or not at all",
+                                 file)));
+            XLogArchiveNotify(file);
+        });
+    }
+    return missing.size();
+}
+
 bool lies_behind_switch(const ServerFacts &facts, const std::string &file) {
     const auto name = parse_wal_file_name(file);
-    if (facts.in_recovery || !name || name->kind != WalFileKind::kSegment)
+    if (facts.in_recovery || !name || name->kind != WalFileKind::kSegment || name->timeline == facts.timeline)
         return false;
-    const Lsn start = segment_start(segment_number(*name, facts.wal_segment_size), facts.wal_segment_size);
+    const Lsn end = segment_start(segment_number(*name, facts.wal_segment_size) + 1, facts.wal_segment_size);
     const std::vector<WalRange> ancestors = timeline_ancestors(facts.timeline);
     return std::any_of(ancestors.begin(), ancestors.end(), [&](const WalRange &ancestor) {
-        return ancestor.timeline == name->timeline && start >= ancestor.end;
+        return ancestor.timeline == name->timeline && end > ancestor.end;
     });
 }
 

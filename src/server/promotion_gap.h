@@ -7,6 +7,8 @@
 #include "server/server_facts.h"
 #include "server/settings.h"
 
+#include "repo/writer_claim.h"
+
 #include "repo/documents.h"
 #include "repo/repository.h"
 
@@ -32,9 +34,16 @@ namespace pgvigil {
 // Returns how many files were handed to the archiver.
 size_t close_promotion_gap(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop);
 
-// Whether the segment `file` begins at or behind the end of an ancestor timeline of this server: it is no part of this
-// server's history. PostgreSQL hands such files to the archiver: one that was recycled ahead on the ancestor's timeline
-// gets a status file when its number is passed (RemoveOldXlogFiles, XLogArchiveCheckDone). False in recovery.
+// A server that took over on a timeline of which the repositories have WAL: from its epoch's start on readers accept
+// only what it stores itself, so everything complete from there on is handed to the archiver, whatever archive_status
+// says, unless it is there already. Returns how many files those were.
+size_t archive_own_anew(const Claim &claim, const ServerFacts &facts, const std::function<bool()> &stop);
+
+// Whether the segment `file` ends behind the end of an ancestor timeline of this server: it is no part of this server's
+// history, or only its beginning is, which stands in the child's own segment. PostgreSQL hands such files to the
+// archiver: one that was recycled ahead on the ancestor's timeline gets a status file when its number is passed
+// (RemoveOldXlogFiles, XLogArchiveCheckDone); with archive_mode=always also one that recovery fetched. False in
+// recovery.
 [[nodiscard]] bool lies_behind_switch(const ServerFacts &facts, const std::string &file);
 
 } // namespace pgvigil

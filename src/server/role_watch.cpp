@@ -31,6 +31,16 @@ WriterRole role_of(WriterStanding standing) noexcept {
     return WriterRole::kUnknown;
 }
 
+void publish_writer(const std::optional<EpochDocument> &writer) {
+    const std::string instance = writer ? to_string(writer->instance) : std::string();
+    const char *id = instance.c_str();
+    const char *host = writer ? writer->host.c_str() : "";
+    with_lock(LW_EXCLUSIVE, [=](SharedState &shared) noexcept {
+        set_text(shared.writer.writer_instance, id);
+        set_text(shared.writer.writer_host, host);
+    });
+}
+
 void publish(WriterRole role, const std::optional<Claim> &claim, const std::optional<Error> &error) {
     const bool claimed = claim.has_value();
     const uint64_t epoch = claim ? claim->epoch : 0;
@@ -68,6 +78,7 @@ void RoleWatch::publish_off() {
     is_writer_ = false;
     settled_ = false;
     publish(WriterRole::kOff, std::nullopt, std::nullopt);
+    publish_writer(std::nullopt);
 }
 
 void RoleWatch::settings_changed() {
@@ -110,6 +121,7 @@ void RoleWatch::look(const Settings &settings, const std::function<bool()> &stop
         throw;
     }
     publish(role_of(result.standing), result.claim, result.refusal);
+    publish_writer(result.writer);
     is_writer_ = result.standing == WriterStanding::kWriter;
     claim_ = is_writer_ ? result.claim : std::nullopt;
     settled_ = is_writer_ && !before;

@@ -2,6 +2,8 @@
 // the store is in.
 #include "server/pg.h"
 
+#include "server/lease.h"
+#include "server/lease_state.h"
 #include "server/progress.h"
 #include "server/request_estimate.h"
 #include "server/server_facts.h"
@@ -140,6 +142,18 @@ Cell window_time(const Snapshot &snapshot, TimestampTz time) {
     return snapshot.keeper.has_window ? timestamp_cell(time) : std::nullopt;
 }
 
+// How it stands with this server's right to acknowledge; NULL where it has no role to keep.
+Cell lease_cell(const SharedWriter &writer) {
+    const SharedLease lease = lease_state();
+    if (writer.role == WriterRole::kFenced || (lease.epoch != 0 && lease.lost_epoch >= lease.epoch))
+        return Cell("lost");
+    if (writer.role != WriterRole::kWriter && !lease.released)
+        return std::nullopt;
+    if (lease.released)
+        return Cell("released");
+    return Cell(may_acknowledge(writer.epoch) ? "held" : "expired");
+}
+
 Rows status_rows() {
     (void)require_shared_state();
     Snapshot snapshot{};
@@ -160,6 +174,9 @@ Rows status_rows() {
         snapshot.writer.epoch == 0 ? std::nullopt : cell(snapshot.writer.epoch),
         cell(snapshot.writer.message),
         cell(snapshot.writer.hint),
+        cell(snapshot.writer.writer_instance),
+        cell(snapshot.writer.writer_host),
+        lease_cell(snapshot.writer),
         cell(archives_with_pgvigil()),
         durable_timeline == 0 ? std::nullopt : cell(durable_timeline),
         cell(durable),

@@ -7,6 +7,13 @@
 #include "server/waiting.h"
 #include "server/writer.h"
 
+#include "base/time.h"
+#include "repo/epochs.h"
+#include "repo/identity.h"
+#include "repo/writer_lease.h"
+
+#include <algorithm>
+
 namespace pgvigil {
 
 namespace {
@@ -29,7 +36,86 @@ Settings settings_with_repository() {
     return settings;
 }
 
-int64_t take_over_now(const std::string &reason) {
+// What holds a repository; what is new or does not answer is the claim's affair.
+std::vector<std::shared_ptr<Repository>> repositories_there(const Settings &settings, const ServerFacts &facts,
+                                                            const CancelToken &cancel) {
+    std::vector<std::shared_ptr<Repository>> repositories;
+    for (const OpenedStore &opened : open_stores(settings, facts, cancel))
+        if (opened.document)
+            repositories.push_back(
+                std::make_shared<Repository>(opened.store, *opened.document, opened.url, facts.system_identifier));
+    return repositories;
+}
+
+std::vector<WriterSight> look_at_repositories(const std::vector<std::shared_ptr<Repository>> &repositories) {
+    return in_background([&](const CancelToken &cancel) {
+        std::vector<WriterSight> sights;
+        for (const auto &repository : repositories)
+            sights.push_back(look_at_writer(*repository, cancel));
+        return sights;
+    });
+}
+
+// The other server that is the writer; nullopt: nobody is, or this server.
+std::optional<EpochDocument> other_writer(const std::vector<std::shared_ptr<Repository>> &repositories,
+                                          const ServerFacts &facts) {
+    const LocalIdentity local = read_identity(facts.data_directory);
+    const auto highest = in_background([&](const CancelToken &cancel) {
+        std::optional<EpochDocument> found;
+        for (const auto &repository : repositories)
+            if (auto epoch = highest_epoch(*repository, cancel); epoch && (!found || found->number < epoch->number))
+                found = std::move(epoch);
+        return found;
+    });
+    const bool own = highest && local.state == IdentityState::kOwn && highest->instance == local.identity.instance;
+    return own ? std::nullopt : highest;
+}
+
+std::string name_of(const EpochDocument &writer) {
+    return "Instance " + to_string(writer.instance) + " on host \"" + writer.host + "\" is the writer (epoch " +
+           std::to_string(writer.number) + ")";
+}
+
+// Returns once the other writer was silent for a whole term of this server's clock (rules C4).
+void wait_for_silence(const std::vector<std::shared_ptr<Repository>> &repositories, const EpochDocument &writer,
+                      int64_t term_ms) {
+    SilenceWatch watch(term_ms);
+    for (;;) {
+        const std::vector<WriterSight> sights = look_at_repositories(repositories);
+        const int64_t now = boot_time_ms();
+        switch (watch.look(sights, now)) {
+        case SilenceWatch::Verdict::kSilent:
+            return;
+        case SilenceWatch::Verdict::kAlive:
+            throw Error(ErrorCode::kNotWriter, "the writer of the repository is alive")
+                .detail(name_of(writer) + ", and it has shown a sign of life while it was watched.")
+                .hint("End it first, or take over without only_if_silent.");
+        case SilenceWatch::Verdict::kWaiting:
+            wait_on_latch(-1, static_cast<long>(std::clamp<int64_t>(watch.remaining_ms(now), 100, term_ms / 9)));
+        }
+    }
+}
+
+// By the store's clock alone; nobody waits for it.
+void warn_of_life(const std::vector<std::shared_ptr<Repository>> &repositories, const EpochDocument &writer,
+                  int64_t term_ms) {
+    int64_t youngest_ms = term_ms;
+    for (const WriterSight &sight : look_at_repositories(repositories))
+        if (sight.epoch == writer.number && !sight.released)
+            youngest_ms = std::min(youngest_ms, sight.store_now_ms - sight.modified_ms);
+    if (youngest_ms >= term_ms)
+        return;
+    const std::string detail = name_of(writer) + ".";
+    const char *text = detail.c_str();
+    const auto seconds = static_cast<long long>(std::max<int64_t>(youngest_ms, 0) / 1000);
+    pg_section([=]() noexcept {
+        ereport(WARNING, (errmsg("the server that is taken over from has shown a sign of life %lld s ago", seconds),
+                          errdetail_internal("%s", text),
+                          errhint("It can write no more, but end it: what it still commits is in no repository.")));
+    });
+}
+
+int64_t take_over_now(const std::string &reason, bool only_if_silent) {
     if (reason.find_first_not_of(" \t\r\n") == std::string::npos)
         throw Error(ErrorCode::kInvalidArgument, "the reason for taking over is empty")
             .detail("It is kept in the repository beside this server's name.");
@@ -38,6 +124,14 @@ int64_t take_over_now(const std::string &reason) {
     if (facts.in_recovery)
         throw Error(ErrorCode::kNotWriter, "a server in recovery cannot take over")
             .hint("Promote it first. A standby that streamed from the writer takes over by itself then.");
+    const auto repositories =
+        in_background([&](const CancelToken &cancel) { return repositories_there(settings, facts, cancel); });
+    if (const auto writer = other_writer(repositories, facts)) {
+        if (only_if_silent)
+            wait_for_silence(repositories, *writer, settings.writer_term_ms);
+        else
+            warn_of_life(repositories, *writer, settings.writer_term_ms);
+    }
     const uint64_t epoch =
         in_background([&](const CancelToken &cancel) { return order_take_over(settings, facts, reason, cancel); });
     wake_others();
@@ -64,8 +158,11 @@ PG_FUNCTION_INFO_V1(pgv_take_over);
 PG_FUNCTION_INFO_V1(pgv_accept_repository);
 
 Datum pgv_take_over(PG_FUNCTION_ARGS) {
-    return pgvigil::cpp_section(
-        [&] { return Int64GetDatum(pgvigil::take_over_now(pgvigil::text_argument(fcinfo, 0, "reason"))); });
+    return pgvigil::cpp_section([&] {
+        const std::string reason = pgvigil::text_argument(fcinfo, 0, "reason");
+        const bool only_if_silent = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+        return Int64GetDatum(pgvigil::take_over_now(reason, only_if_silent));
+    });
 }
 
 Datum pgv_accept_repository(PG_FUNCTION_ARGS) {

@@ -49,6 +49,14 @@ void accept_all(Identity &identity, const OpenedRepositories &repositories) {
             identity.accept_repository(opened.url, opened.document->id);
 }
 
+std::optional<EpochDocument> highest_of(const OpenedRepositories &repositories) {
+    std::optional<EpochDocument> highest;
+    for (const OpenedRepository &opened : repositories.opened)
+        if (opened.facts.highest && (!highest || highest->number < opened.facts.highest->number))
+            highest = opened.facts.highest;
+    return highest;
+}
+
 // One round of a claim: facts, decision, and what follows from it.
 class ClaimRound {
   public:
@@ -62,6 +70,9 @@ class ClaimRound {
         local_.take_over = std::move(order);
         repositories_ = open_repositories(input, stores, local_.identity.identity, cancel);
     }
+
+    // Who the repositories say is the writer.
+    [[nodiscard]] std::optional<EpochDocument> writer() const { return highest_of(repositories_); }
 
     // nullopt: the repositories have changed, by a claim of this server or of another that was faster; decide again.
     std::optional<ClaimResult> run() {
@@ -92,7 +103,25 @@ class ClaimRound {
                        make_claim(input_, repositories_, instance, own_epoch(instance, number).value()));
     }
 
+    // What an S3 server can do shows at the first creation: tried with a document that is there.
+    bool finds_weak_store() {
+        for (const OpenedRepository &opened : repositories_.opened) {
+            const auto root = opened.store->get(kRepositoryDocumentKey, kMiB, cancel_);
+            if (!root)
+                continue;
+            PutRequest request;
+            request.key = kRepositoryDocumentKey;
+            request.body = *root;
+            (void)opened.store->put_new(request, cancel_);
+            if (!opened.store->features().conditional_create)
+                return true;
+        }
+        return false;
+    }
+
     std::optional<ClaimResult> claim(const WriterDecision &decision) {
+        if (decision.reason == kPromotionReason && finds_weak_store())
+            return std::nullopt;
         const Identity identity = update_identity(
             input_.data_directory, [&](Identity &changed) { changed.pending_epoch = decision.epoch; }, cancel_);
         if (local_.identity.state == IdentityState::kOwn && identity.instance != local_.identity.identity.instance)
@@ -172,9 +201,13 @@ class ClaimRound {
 
 ClaimResult claim_with_order(const ClaimInput &input, const std::vector<NamedStore> &stores,
                              const std::optional<std::string> &order, const CancelToken &cancel) {
-    for (int round = 0; round < kMaxRounds; ++round)
-        if (auto result = ClaimRound(input, stores, order, cancel).run())
+    for (int tries = 0; tries < kMaxRounds; ++tries) {
+        ClaimRound round(input, stores, order, cancel);
+        if (auto result = round.run()) {
+            result->writer = round.writer();
             return *std::move(result);
+        }
+    }
     throw Error(ErrorCode::kUnavailable, "other servers keep claiming the repository at the same time").retryable();
 }
 
@@ -199,10 +232,10 @@ ClaimResult take_over(const ClaimInput &input, const std::vector<NamedStore> &st
     return claim_with_order(input, stores, std::string(reason), cancel);
 }
 
-ClaimResult open_for_standby(const ClaimInput &input, const std::vector<NamedStore> &stores,
-                             const CancelToken &cancel) {
-    const LocalIdentity local = read_identity(input.data_directory);
-    const OpenedRepositories repositories = open_repositories(input, stores, local.identity, cancel);
+namespace {
+
+ClaimResult decide_for_standby(const ClaimInput &input, const LocalIdentity &local,
+                               const OpenedRepositories &repositories, const CancelToken &cancel) {
     const EpochDocument *highest = nullptr;
     const OpenedRepository *where = nullptr;
     for (const OpenedRepository &opened : repositories.opened) {
@@ -245,6 +278,17 @@ ClaimResult open_for_standby(const ClaimInput &input, const std::vector<NamedSto
             },
             cancel);
     return granted(WriterStanding::kStandby, make_claim(input, repositories, identity.instance, *highest));
+}
+
+} // namespace
+
+ClaimResult open_for_standby(const ClaimInput &input, const std::vector<NamedStore> &stores,
+                             const CancelToken &cancel) {
+    const LocalIdentity local = read_identity(input.data_directory);
+    const OpenedRepositories repositories = open_repositories(input, stores, local.identity, cancel);
+    ClaimResult result = decide_for_standby(input, local, repositories, cancel);
+    result.writer = highest_of(repositories);
+    return result;
 }
 
 void check_still_writer(const Claim &claim, const CancelToken &cancel) {

@@ -64,8 +64,9 @@ struct Claim {
 
 struct ClaimResult {
     WriterStanding standing = WriterStanding::kDetached;
-    std::optional<Claim> claim;   // kWriter and kStandby
-    std::optional<Error> refusal; // otherwise: kNotWriter with detail and hint
+    std::optional<Claim> claim;          // kWriter and kStandby
+    std::optional<Error> refusal;        // otherwise: kNotWriter with detail and hint
+    std::optional<EpochDocument> writer; // who the repositories say it is; nullopt: nobody yet
 
     // The claim, or throws the refusal.
     [[nodiscard]] const Claim &value() const;

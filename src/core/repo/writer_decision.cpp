@@ -73,6 +73,20 @@ const RepositoryFacts *stale_in(const std::vector<RepositoryFacts> &repositories
     return found == repositories.end() ? nullptr : &*found;
 }
 
+const RepositoryFacts *weak_in(const std::vector<RepositoryFacts> &repositories) {
+    const auto found = std::find_if(repositories.begin(), repositories.end(),
+                                    [](const RepositoryFacts &facts) { return !facts.conditional_create; });
+    return found == repositories.end() ? nullptr : &*found;
+}
+
+Error weak_error(const EpochDocument &writer, const RepositoryFacts &repository) {
+    return Error(ErrorCode::kNotWriter, "this server was promoted and does not take over the repository by itself")
+        .detail(fmt::format("The server of \"{}\" does not create objects conditionally, so that two servers that "
+                            "take over at the same time would not notice each other; {}.",
+                            repository.name, describe(writer)))
+        .hint(kTakeOverHint);
+}
+
 Error stale_error(const LocalFacts &local, const RepositoryFacts &repository) {
     return Error(ErrorCode::kNotWriter, "this server is a stale copy and may not write to the repository")
         .detail(fmt::format("Its WAL ends at {} on timeline {}, but \"{}\" has WAL of that timeline up to {} at least.",
@@ -145,7 +159,9 @@ WriterDecision decide_writer(const LocalFacts &local, const std::vector<Reposito
             return refuse(WriterStanding::kDetached, detached_error(local, other));
         if (stale != nullptr)
             return refuse(WriterStanding::kStaleCopy, stale_error(local, *stale));
-        return write_in(claim_number(local, all), true, "promotion");
+        if (const RepositoryFacts *weak = weak_in(repositories))
+            return refuse(WriterStanding::kDetached, weak_error(other, *weak));
+        return write_in(claim_number(local, all), true, kPromotionReason);
     }
     if (stale != nullptr)
         return refuse(WriterStanding::kStaleCopy, stale_error(local, *stale));

@@ -14,6 +14,9 @@
 
 namespace pgvigil {
 
+// The reason of the epoch that a promoted standby takes by itself.
+inline constexpr const char *kPromotionReason = "promotion";
+
 enum class WriterStanding {
     kWriter,     // may write, in the claim's epoch
     kStandby,    // a registered standby: may write backups and byte-identical segments
@@ -38,6 +41,8 @@ struct RepositoryFacts {
     std::optional<EpochDocument> highest; // nullopt: nobody ever wrote this cluster's WAL there
     // The end of a complete record it has of the server's timeline that lies behind the server's end of WAL.
     std::optional<Lsn> record_behind_end;
+    // Whether two that claim the same epoch are told apart by the store itself (rules C6).
+    bool conditional_create = true;
 };
 
 struct WriterDecision {

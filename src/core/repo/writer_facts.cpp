@@ -108,6 +108,7 @@ OpenedRepository open_one(const ClaimInput &input, const NamedStore &named, cons
     opened.epochs = list_epochs(*repository, 0, cancel);
     if (!opened.epochs.empty())
         opened.facts.highest = opened.epochs.back();
+    opened.facts.conditional_create = named.store->features().conditional_create;
     if (!input.in_recovery && !input.known_current)
         opened.facts.record_behind_end = record_behind_end(*repository, opened.epochs, input, cancel);
     return opened;

@@ -5,6 +5,7 @@
 #include "repo/json_fields.h"
 
 #include <charconv>
+#include <deque>
 #include <fmt/format.h>
 
 namespace pgvigil {
@@ -12,6 +13,7 @@ namespace pgvigil {
 namespace {
 
 constexpr size_t kDigits = 10;
+constexpr size_t kRenewalsKept = 4;
 
 std::optional<uint64_t> parse_number(std::string_view digits) noexcept {
     uint64_t number = 0;
@@ -87,6 +89,33 @@ std::optional<WriterRenewal> read_renewal(const Repository &repository, uint64_t
         throw Error(ErrorCode::kCorrupt, fmt::format("\"{}\" is damaged", key))
             .detail(fmt::format("It speaks of renewal {} of epoch {}.", renewal.number, renewal.epoch));
     return renewal;
+}
+
+std::vector<ObjectInfo> obsolete_renewals(const Repository &repository, int64_t oldest_ms, const CancelToken &cancel) {
+    // In the order of their epochs and numbers, as keys sort; of the highest epoch the last ones are held back.
+    std::vector<ObjectInfo> obsolete;
+    std::deque<ObjectInfo> last;
+    uint64_t epoch = 0;
+    const std::string prefix = repository.layout().alive_prefix();
+    for_each_page(repository.store(), {.prefix = prefix}, cancel, [&](const ListPage &page) {
+        for (const ObjectInfo &object : page.objects) {
+            const auto name = parse_renewal_key(repository.layout(), object.key);
+            if (!name)
+                continue;
+            if (name->epoch != epoch) {
+                obsolete.insert(obsolete.end(), last.begin(), last.end());
+                last.clear();
+                epoch = name->epoch;
+            }
+            last.push_back(object);
+            if (last.size() > kRenewalsKept) {
+                obsolete.push_back(last.front());
+                last.pop_front();
+            }
+        }
+    });
+    std::erase_if(obsolete, [=](const ObjectInfo &object) { return object.modified_ms >= oldest_ms; });
+    return obsolete;
 }
 
 } // namespace pgvigil

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace pgvigil {
 
@@ -44,6 +45,11 @@ struct NewestRenewal {
                                            const CancelToken &cancel);
 // nullopt when it is gone.
 [[nodiscard]] std::optional<WriterRenewal> read_renewal(const Repository &repository, uint64_t epoch, uint64_t number,
+                                                        const CancelToken &cancel);
+
+// The renewals that nobody needs any more, for expiry: all but the last few of the highest epoch, and those of older
+// ones, stored before `oldest_ms` (the store's clock). The newest ones stay whatever their age.
+[[nodiscard]] std::vector<ObjectInfo> obsolete_renewals(const Repository &repository, int64_t oldest_ms,
                                                         const CancelToken &cancel);
 
 } // namespace pgvigil

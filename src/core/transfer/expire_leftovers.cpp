@@ -1,6 +1,7 @@
 #include "transfer/expire_leftovers.h"
 
 #include "repo/job_claims.h"
+#include "repo/writer_renewal.h"
 
 #include <algorithm>
 
@@ -63,6 +64,8 @@ std::vector<DoomedObject> old_objects(const Repository &repository, const Expire
         if (object.modified_ms < oldest)
             objects.push_back({object.key, object.size});
     for (const ObjectInfo &object : obsolete_job_entries(repository, oldest, inventory.now_ms, cancel))
+        objects.push_back({object.key, object.size});
+    for (const ObjectInfo &object : obsolete_renewals(repository, oldest, cancel))
         objects.push_back({object.key, object.size});
     return objects;
 }

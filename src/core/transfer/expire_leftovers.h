@@ -19,7 +19,7 @@ namespace pgvigil {
                                                       const std::set<std::string> &gone, const CancelToken &cancel);
 
 // What is older than the time of grace: tombstones of which nothing else is left, renewals of backups that committed,
-// objects of pgv_check(), claims of scheduled jobs.
+// objects of pgv_check(), claims of scheduled jobs, signs of life of writers.
 [[nodiscard]] std::vector<DoomedObject> old_objects(const Repository &repository, const ExpireInventory &inventory,
                                                     int64_t grace_ms, const CancelToken &cancel);
 
