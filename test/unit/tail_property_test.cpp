@@ -17,6 +17,7 @@ namespace pgvigil {
 namespace {
 
 constexpr uint64_t kSize = 8; // bytes of a segment: the rules do not care
+constexpr uint64_t kPage = 4;
 
 // Every byte tells which life of the server wrote it.
 using Wal = std::vector<int>;
@@ -259,15 +260,14 @@ class World {
             return;
         const auto begin = wal_.begin() + static_cast<ptrdiff_t>(segment * kSize);
         complete_[segment][epochs_.back().number] = Wal(begin, begin + static_cast<ptrdiff_t>(kSize));
-        archived_end_ = std::max(archived_end_, (segment + 1) * kSize);
         acknowledge();
     }
 
-    // Recovery ends with the last complete record, or later; a page that was flushed whole is not written again, so
-    // no complete segment is.
+    // Recovery ends with the last complete record, or later. A record whose end was not flushed is written over from
+    // the page on that lacks it: pages that were flushed whole stay as they are.
     void crash() {
         lives_.push_back(wal_);
-        const uint64_t lowest = std::min<uint64_t>(std::max(record_end_, archived_end_), wal_.size());
+        const uint64_t lowest = std::max<uint64_t>(record_end_, wal_.size() / kPage * kPage);
         wal_.resize(lowest + below(wal_.size() - lowest + 1));
         ++life_;
         begin_run();
@@ -282,7 +282,6 @@ class World {
         epochs_.push_back({epochs_.back().number + 1, {}, "", 1, segment_start(segment, kSize), "", 0});
         acknowledged_ = std::min<uint64_t>(acknowledged_, wal_.size());
         record_end_ = std::min<uint64_t>(record_end_, wal_.size());
-        archived_end_ = std::min<uint64_t>(archived_end_, wal_.size());
         begin_run();
     }
 
@@ -307,10 +306,12 @@ class World {
         std::erase_if(pieces_, [this](const StoredPiece &stored) {
             return this->stored(stored.piece.segment) != nullptr && below(2) == 0;
         });
+        // A run's document goes when nothing is left that it decides about.
         const TailRunId highest = runs_.back().id;
         std::erase_if(runs_, [&](const TailRun &run) {
+            const uint64_t first = segment_of(run.from, kSize);
             return run.id != highest && std::none_of(pieces_.begin(), pieces_.end(), [&](const StoredPiece &stored) {
-                       return stored.piece.run == run.id;
+                       return stored.piece.run == run.id || (stored.piece.run < run.id && stored.piece.segment > first);
                    });
         });
     }
@@ -320,7 +321,6 @@ class World {
     std::vector<Wal> lives_;
     int life_ = 1;
     uint64_t record_end_ = 0;
-    uint64_t archived_end_ = 0;
     uint64_t acknowledged_ = 0;
 
     std::vector<EpochDocument> epochs_;
