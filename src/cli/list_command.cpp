@@ -7,6 +7,7 @@
 #include "cli/signals.h"
 #include "plan/chains.h"
 #include "plan/recovery_windows.h"
+#include "plan/wal_spans.h"
 #include "transfer/restore_facts.h"
 
 #include <CLI/CLI.hpp>
@@ -39,22 +40,6 @@ struct RepositoryListing {
     std::string id;
     std::vector<ClusterListing> clusters;
 };
-
-struct LsnRange {
-    Lsn from;
-    Lsn to;
-};
-
-LsnRange bytes_of(const SegmentRun &run, uint64_t segment_size) {
-    return {segment_start(run.first, segment_size), segment_start(run.last + 1, segment_size)};
-}
-
-std::vector<LsnRange> gaps_of(const TimelineWal &wal, uint64_t segment_size) {
-    std::vector<LsnRange> gaps;
-    for (size_t i = 1; i < wal.runs.size(); ++i)
-        gaps.push_back({bytes_of(wal.runs[i - 1], segment_size).to, bytes_of(wal.runs[i], segment_size).from});
-    return gaps;
-}
 
 ClusterListing list_cluster(const RootedStore &root, uint64_t cluster, const CancelToken &cancel) {
     const auto repository = repositories_of({root}, cluster).front();
@@ -114,19 +99,24 @@ Json chain_json(const BackupChain &chain) {
             {"missing", chain.missing}};
 }
 
+Json span_json(const TimelineWal &wal, const WalSpan &span, uint64_t segment_size) {
+    return {{"state", state_name(span.state)},
+            {"from", to_string(span.from)},
+            {"to", to_string(span.to)},
+            {"first_segment", segment_name(wal.timeline, span.first, segment_size)},
+            {"last_segment", segment_name(wal.timeline, span.last, segment_size)}};
+}
+
 Json timeline_json(const TimelineWal &wal, uint64_t segment_size) {
     Json out = {{"timeline", wal.timeline}, {"has_history", wal.has_history}};
     out["ranges"] = Json::array();
-    for (const SegmentRun &run : wal.runs) {
-        const LsnRange range = bytes_of(run, segment_size);
-        out["ranges"].push_back({{"from", to_string(range.from)},
-                                 {"to", to_string(range.to)},
-                                 {"first_segment", segment_name(wal.timeline, run.first, segment_size)},
-                                 {"last_segment", segment_name(wal.timeline, run.last, segment_size)}});
-    }
     out["gaps"] = Json::array();
-    for (const LsnRange &gap : gaps_of(wal, segment_size))
-        out["gaps"].push_back({{"from", to_string(gap.from)}, {"to", to_string(gap.to)}});
+    for (const WalSpan &span : wal_spans(wal, segment_size)) {
+        if (span.state == WalSpan::State::kMissing)
+            out["gaps"].push_back({{"from", to_string(span.from)}, {"to", to_string(span.to)}});
+        else
+            out["ranges"].push_back(span_json(wal, span, segment_size));
+    }
     return out;
 }
 
@@ -209,14 +199,15 @@ void print_wal(const Catalog &catalog) {
     for (const TimelineWal &wal : catalog.timelines) {
         fmt::print("  WAL of timeline {}{}\n", wal.timeline,
                    wal.timeline > 1 && !wal.has_history ? " (its history file is missing)" : "");
-        const auto gaps = gaps_of(wal, catalog.segment_size);
-        for (size_t i = 0; i < wal.runs.size(); ++i) {
-            const SegmentRun &run = wal.runs[i];
-            const LsnRange range = bytes_of(run, catalog.segment_size);
-            fmt::print("    {} to {}: {} segments, {}\n", to_string(range.from), to_string(range.to),
-                       run.last - run.first + 1, pretty_bytes((run.last - run.first + 1) * catalog.segment_size));
-            if (i < gaps.size())
-                fmt::print("    GAP: {} to {} is missing\n", to_string(gaps[i].from), to_string(gaps[i].to));
+        for (const WalSpan &span : wal_spans(wal, catalog.segment_size)) {
+            const std::string range = to_string(span.from) + " to " + to_string(span.to);
+            const std::string bytes = pretty_bytes(span.to.value - span.from.value);
+            if (span.state == WalSpan::State::kMissing)
+                fmt::print("    GAP: {} is missing\n", range);
+            else if (span.state == WalSpan::State::kStreamed)
+                fmt::print("    {}: streamed, {}\n", range, bytes);
+            else
+                fmt::print("    {}: {} segments, {}\n", range, span.last - span.first + 1, bytes);
         }
     }
 }

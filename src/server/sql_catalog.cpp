@@ -13,6 +13,7 @@
 #include "base/wal_name.h"
 #include "plan/chains.h"
 #include "plan/recovery_windows.h"
+#include "plan/wal_spans.h"
 
 namespace pgvigil {
 
@@ -112,16 +113,15 @@ Row chain_row(const KnownCatalog &known, const BackupChain &chain) {
             text_array_cell(chain.missing)};
 }
 
-Row range_row(const std::string &repository, TimelineId timeline, const char *state, uint64_t first, uint64_t last,
-              uint64_t segment_size) {
+Row range_row(const std::string &repository, TimelineId timeline, const WalSpan &span, uint64_t segment_size) {
     return {cell(repository),
             cell(timeline),
-            cell(state),
-            cell(segment_start(first, segment_size)),
-            cell(segment_start(last + 1, segment_size)),
-            cell(segment_name(timeline, first, segment_size)),
-            cell(segment_name(timeline, last, segment_size)),
-            cell(last - first + 1)};
+            cell(state_name(span.state)),
+            cell(span.from),
+            cell(span.to),
+            cell(segment_name(timeline, span.first, segment_size)),
+            cell(segment_name(timeline, span.last, segment_size)),
+            cell(span.last - span.first + 1)};
 }
 
 void add_backups(Rows &rows, const KnownCatalog &known) {
@@ -135,17 +135,10 @@ void add_chains(Rows &rows, const KnownCatalog &known) {
 }
 
 void add_ranges(Rows &rows, const KnownCatalog &known) {
-    for (const TimelineWal &wal : known.catalog.timelines) {
-        std::optional<uint64_t> before;
-        for (const SegmentRun &run : wal.runs) {
-            if (before && run.first > *before + 1)
-                rows.push_back(range_row(known.display_name, wal.timeline, "missing", *before + 1, run.first - 1,
-                                         known.catalog.segment_size));
-            rows.push_back(
-                range_row(known.display_name, wal.timeline, "stored", run.first, run.last, known.catalog.segment_size));
-            before = run.last;
-        }
-    }
+    const uint64_t size = known.catalog.segment_size;
+    for (const TimelineWal &wal : known.catalog.timelines)
+        for (const WalSpan &span : wal_spans(wal, size))
+            rows.push_back(range_row(known.display_name, wal.timeline, span, size));
 }
 
 void add_windows(Rows &rows, const KnownCatalog &known) {

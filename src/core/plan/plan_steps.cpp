@@ -108,11 +108,24 @@ class Steps {
             step.objects = segments_between(from, to, catalog_.segment_size);
             step.bytes = *step.objects * catalog_.segment_size;
             step.detail = fmt::format("{} to {}", to_string(from), to_string(to));
+            if (const uint64_t streamed = streamed_between(path.timeline, from, to); streamed > 0)
+                step.detail += fmt::format(", {} segment{} as streamed", streamed, streamed == 1 ? "" : "s");
             if (goes_on)
                 step.detail += fmt::format(", where timeline {} begins", plan_.path[i + 1].timeline);
             add_fetch(std::move(step));
             from = to;
         }
+    }
+
+    // Segments that are not stored complete.
+    [[nodiscard]] uint64_t streamed_between(TimelineId timeline, Lsn from, Lsn to) const {
+        const TimelineWal *wal = catalog_.timeline(timeline);
+        if (wal == nullptr)
+            return 0;
+        const auto first = wal->streamed.lower_bound(segment_of(from, catalog_.segment_size));
+        const auto last = wal->streamed.upper_bound(segment_before(to, catalog_.segment_size));
+        return static_cast<uint64_t>(std::count_if(
+            first, last, [wal](const auto &entry) { return find_run(wal->runs, entry.first) == nullptr; }));
     }
 
     void stop() {
