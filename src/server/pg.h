@@ -54,6 +54,7 @@ extern "C" {
 #include "utils/pg_lsn.h"
 #include "utils/ps_status.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 #include "utils/wait_event.h"

@@ -10,6 +10,8 @@
 #include "server/shared_state.h"
 #include "server/sql_rows.h"
 #include "server/store_check.h"
+#include "server/stream_settings.h"
+#include "server/sync_check.h"
 #include "server/waiting.h"
 #include "server/wal_wait.h"
 
@@ -61,6 +63,22 @@ void check_role(Rows &rows) {
     });
     const bool ok = role == WriterRole::kWriter || role == WriterRole::kStandby;
     add(rows, "role", ok, std::string(role_name(role)) + (*message == '\0' ? "" : std::string(": ") + message));
+}
+
+// How streaming goes, where it is on.
+void check_stream(Rows &rows) {
+    if (!streaming_is_on() || shared_state() == nullptr)
+        return;
+    StreamMode mode = StreamMode::kOff;
+    bool fails = false;
+    char error[kStreamTextBytes] = "";
+    with_lock(LW_SHARED, [&](SharedState &shared) noexcept {
+        mode = shared.stream.mode;
+        fails = shared.stream.failing_since != 0;
+        if (fails || mode == StreamMode::kWaiting)
+            set_text(error, shared.stream.last_error);
+    });
+    add(rows, "streaming", !fails, std::string(stream_mode_name(mode)) + (*error == '\0' ? "" : ": ") + error);
 }
 
 // Finishes the current segment and waits until every repository holds it: the whole way of WAL, archiver included.
@@ -135,6 +153,9 @@ Rows check_rows() {
     if (settings.repositories.empty())
         return rows;
     check_role(rows);
+    check_stream(rows);
+    for (const SyncFinding &finding : check_synchronous_mode(current_stream_settings(), facts))
+        add(rows, finding.check, finding.ok, finding.detail);
     for (const StoreFinding &finding :
          in_background([&](const CancelToken &cancel) { return check_stores(settings, facts, cancel); }))
         add(rows, finding.check + " " + finding.repository, finding.ok, finding.detail);
