@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my $crashes = $ENV{PGVIGIL_TEST_CRASHES} // 4;
+my $crashes = $ENV{PGVIGIL_TEST_CRASHES} // 3;
 my $seed = $ENV{PGVIGIL_TEST_SEED} // time() % 1_000_000;
 note("seed $seed");
 srand($seed);
@@ -29,7 +29,7 @@ my %writes = (
     off   => 'UPDATE mixed SET body = md5(random()::text) WHERE id = (SELECT min(id) + random() * (max(id) - min(id)) FROM mixed);');
 append_to_file("$scripts/$_.sql", "SET synchronous_commit = $_;\n" . ($writes{$_} =~ s/:kind/'$_'/gr) . "\n") for keys %writes;
 # Three megabytes in one record: it begins in one segment and ends in the fourth.
-append_to_file("$scripts/long.sql", "SELECT pg_logical_emit_message(true, 'long', repeat(md5(random()::text), 100000));\n\\sleep 20 ms\n");
+append_to_file("$scripts/long.sql", "SELECT pg_logical_emit_message(true, 'long', repeat(md5(random()::text), 100000));\n\\sleep 60 ms\n");
 
 sub load
 {
@@ -63,7 +63,7 @@ for my $crash (1 .. $crashes)
 {
     my @loads = load();
     wait_for(sub { grep { !$runs{"$_->{epoch}-$_->{run}"} } pieces($repository) }, 'the tail of this life of the server');
-    sleep(rand(1.5));
+    sleep(rand(1));
     kill_server($node);
     $_->stop for @loads;
     $runs{"$_->{epoch}-$_->{run}"} = 1 for pieces($repository);

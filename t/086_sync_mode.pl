@@ -125,7 +125,7 @@ returns(start_commit(), 'meanwhile', 60) for 1 .. 3;
 cmp_ok(time() - $begin, '<', 10, 'meanwhile commits wait for nothing');
 $position = log_position($node);
 $proxy->set();
-wait_for_log($node, qr/pgvigil.*synchronous/i, $position);
+wait_for_log($node, qr/pgvigil is synchronous again/, $position);
 pass('a line of the log says that commits wait again');
 set_and_reload($node, 'pgvigil.synchronous_timeout' => '0');
 wait_for(sub { $node->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_replication WHERE application_name = 'pgvigil' AND sync_state = 'sync')) == 1 }, 'the link');

@@ -79,7 +79,6 @@ wait_for_archived($node);
 cmp_ok($tail, '<', $wal / 2, sprintf('a burst: %.1f MB of segments, %.1f MB of tail', $wal / 1e6, $tail / 1e6));
 
 # Expiry takes what is superseded; what only the tail has stays.
-my $position = flushed_lsn($node);
 $node->safe_psql('postgres', q(INSERT INTO words VALUES ('only in the tail')));
 wait_for_durable($node);
 my ($current) = segment_position($node, flushed_lsn($node));
@@ -95,12 +94,14 @@ start_copy($copy);
 is($copy->safe_psql('postgres', q(SELECT count(*) FROM words WHERE word = 'only in the tail')), 1, 'the tail is still good');
 $copy->stop('immediate');
 
-# At once.
+# At once. What stands in the segment in which it was turned on is left to expiry.
 set_and_reload($node, 'pgvigil.tail_cleanup' => 'on', 'pgvigil.stream_interval' => '20ms');
+my $before = wait_for_archived($node);
 $node->safe_psql('postgres', q(INSERT INTO words VALUES ('cleaned up')));
 wait_for_durable($node);
 my $done = wait_for_archived($node);
-wait_for(sub { !grep { $_->{segment} le $done } pieces($repository) }, 'tail_cleanup to remove what is superseded', 60);
+cmp_ok($done, 'gt', $before, 'another segment');
+wait_for(sub { !grep { $_->{segment} gt $before && $_->{segment} le $done } pieces($repository) }, 'tail_cleanup to remove what is superseded', 60);
 pass('tail_cleanup: gone once the segment is stored');
 $node->stop;
 

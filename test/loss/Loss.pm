@@ -75,6 +75,8 @@ sub _start
         autovacuum => 'off', 'pgvigil.repository' => $url, 'pgvigil.stream_interval' => "$self->{interval}ms",
         # Aged segments are recycled early: the tail has to be read in time.
         max_wal_size => ($self->{segment_size} * 8) . 'MB', min_wal_size => ($self->{segment_size} * 2) . 'MB');
+    # Right after a restore the summarizer may miss a segment, and then sleeps for ten seconds, whatever the server is told.
+    $settings{summarize_wal} = 'off' if pg_major() >= 17;
     if ($self->{synchronous})
     {
         $settings{'pgvigil.synchronous'} = 'on';

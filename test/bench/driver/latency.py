@@ -125,7 +125,7 @@ def with_pgvigil(bench, source, name, interval, synchronous=False):
     bench.pgvigil.preload(cluster, stream_interval=interval)
     cluster.configure(f"pgvigil.repository = '{bench.pgvigil.new_url()}'")
     if synchronous:
-        cluster.configure("pgvigil.synchronous = on\nsynchronous_standby_names = 'pgvigil'")
+        cluster.configure("pgvigil.synchronous = on\npgvigil.synchronous_user = postgres\nsynchronous_standby_names = 'pgvigil'")
     cluster.start()
     cluster.sql("CREATE EXTENSION pgvigil")
     if interval != "0":
