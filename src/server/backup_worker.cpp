@@ -8,6 +8,7 @@
 #include "server/log_queue.h"
 #include "server/progress.h"
 #include "server/shared_state.h"
+#include "server/stream_settings.h"
 #include "server/wal_gaps.h"
 
 #include "base/json.h"
@@ -192,6 +193,7 @@ void pgv_backup_worker_main(Datum argument) {
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     BackgroundWorkerUnblockSignals();
     BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+    pgvigil::commit_without_waiting();
     // Files opened by the server's backup functions belong to an owner.
     if (CurrentResourceOwner == nullptr)
         CreateAuxProcessResourceOwner();

@@ -8,6 +8,7 @@
 #include "server/server_facts.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
+#include "server/stream_settings.h"
 #include "server/verify_job.h"
 #include "server/waiting.h"
 
@@ -241,6 +242,7 @@ void pgv_job_worker_main(Datum argument) {
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     BackgroundWorkerUnblockSignals();
     BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+    pgvigil::commit_without_waiting();
     pgvigil::serve();
     proc_exit(0);
 }

@@ -15,6 +15,7 @@
 #include "server/role_watch.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
+#include "server/stream_settings.h"
 #include "server/waiting.h"
 #include "server/wal_gaps.h"
 
@@ -374,6 +375,7 @@ void pgv_keeper_main(Datum /*argument*/) {
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     BackgroundWorkerUnblockSignals();
     BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+    pgvigil::commit_without_waiting();
     pgvigil::keep();
     // Not 0: after that a worker is never started again.
     proc_exit(1);

@@ -6,6 +6,7 @@
 #include "server/log_queue.h"
 #include "server/schedule_runner.h"
 #include "server/shared_state.h"
+#include "server/stream_settings.h"
 #include "server/waiting.h"
 
 namespace pgvigil {
@@ -102,6 +103,7 @@ void pgv_scheduler_main(Datum /*argument*/) {
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     BackgroundWorkerUnblockSignals();
     BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+    pgvigil::commit_without_waiting();
     pgvigil::run();
     // Not 0: after that a worker is never started again.
     proc_exit(1);

@@ -2,7 +2,6 @@
 
 #include "server/stream_settings.h"
 
-#include "server/boundary.h"
 #include "server/setting_check.h"
 
 namespace pgvigil {
@@ -66,8 +65,8 @@ bool streaming_is_on() noexcept {
     return interval_ms > 0 || synchronous;
 }
 
-void commit_without_waiting() {
-    pg_section([]() noexcept { SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE); });
+void commit_without_waiting() noexcept {
+    SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 } // namespace pgvigil

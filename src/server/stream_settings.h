@@ -25,7 +25,8 @@ void define_streaming();
 // Whether the WAL's tail is to be streamed by the writer.
 [[nodiscard]] bool streaming_is_on() noexcept;
 
-// For pgvigil's own workers: what one of them commits must not wait until another one has stored it.
-void commit_without_waiting();
+// For pgvigil's own workers, before anything else: what one of them commits must not wait until another one has stored
+// it.
+void commit_without_waiting() noexcept;
 
 } // namespace pgvigil

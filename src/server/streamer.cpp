@@ -256,7 +256,7 @@ long Streamer::pause_ms(bool woken_by_flush) const {
         return kHeldBackMs;
     // The WAL sender wakes.
     if (stream_.synchronous && sync_.is_connected())
-        return kSyncMs;
+        return sync_.is_settled() ? kSyncMs : kLongestPollMs;
     if (!is_idle())
         return poll;
     return woken_by_flush ? kIdleMs : std::min(interval, kLongestPollMs);
@@ -338,6 +338,7 @@ void pgv_streamer_main(Datum /*argument*/) {
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     BackgroundWorkerUnblockSignals();
     BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+    pgvigil::commit_without_waiting();
     pgvigil::stream();
     // Not 0: after that a worker is never started again.
     proc_exit(1);
