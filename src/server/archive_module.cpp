@@ -8,6 +8,7 @@
 #include "server/boundary.h"
 #include "server/final_tail.h"
 #include "server/lease_rounds.h"
+#include "server/lease_state.h"
 #include "server/log_queue.h"
 #include "server/promotion_gap.h"
 #include "server/server_facts.h"
@@ -170,7 +171,8 @@ void confirm(const std::function<bool()> &stop) {
 void archive(const std::string &file, const std::string &path, Patience &patience) {
     const auto stop = [&patience] { return patience.over(); };
     const Settings settings = current_settings();
-    if (session && (session->settings().differs(settings) || !session->fits_server())) {
+    if (session && (session->settings().differs(settings) || !session->fits_server() ||
+                    lease_state().epoch > session->claim().epoch)) {
         session.reset();
         status_session_ended();
     }

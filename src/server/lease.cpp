@@ -111,6 +111,11 @@ void check_lease(uint64_t epoch) {
     const SharedLease lease = lease_state();
     if (lease.lost_epoch >= epoch)
         throw Error(ErrorCode::kNotWriter, lease.lost_message).detail(lease.lost_detail).hint(lease.lost_hint);
+    // What was opened in the former epoch has to be opened again.
+    if (lease.epoch > epoch)
+        throw Error(ErrorCode::kNotWriter, "this server writes in a later epoch now")
+            .detail("It had epoch " + std::to_string(epoch) + " and has taken over again with epoch " +
+                    std::to_string(lease.epoch) + ".");
 }
 
 void ensure_lease(const Claim &claim, const Settings &settings, const std::function<bool()> &stop) {

@@ -23,7 +23,8 @@ namespace pgvigil {
 // once `stop` returned true, and what the stores throw.
 void ensure_lease(const Claim &claim, const Settings &settings, const std::function<bool()> &stop);
 
-// Throws kNotWriter once it is known that another server has taken over from `epoch`. Asks no store.
+// Throws kNotWriter once it is known that another server has taken over from `epoch`, or that this server holds a later
+// one. Asks no store.
 void check_lease(uint64_t epoch);
 
 } // namespace pgvigil
