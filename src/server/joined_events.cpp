@@ -1,3 +1,5 @@
+#include "server/pg.h"
+
 #include "server/joined_events.h"
 
 #include "base/error.h"
