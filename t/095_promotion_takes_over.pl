@@ -1,5 +1,4 @@
 # A registered standby takes over at its promotion, at once, while the former primary still lives; that one is fenced.
-# On a store that does not create conditionally it does not, and says what to do.
 use strict;
 use warnings;
 use PgVigil;

@@ -129,6 +129,26 @@ TEST(WriterDecision, APromotedRegisteredStandbyTakesTheNextEpoch) {
     expect_refused(local, {repository(3, kOther)}, WriterStanding::kDetached);
 }
 
+TEST(WriterDecision, OnAWeakStoreNobodyTakesOverByItself) {
+    LocalFacts local = me();
+    local.identity.identity.registered_standby = true;
+    local.identity.identity.standby_epoch = 3;
+    local.identity.identity.standby_timeline = 1;
+    RepositoryFacts weak = repository(3, kOther);
+    weak.conditional_create = false;
+    const Error refused = expect_refused(local, {repository(3, kOther), weak}, WriterStanding::kDetached);
+    EXPECT_NE(refused.hint().find("pgv_take_over"), std::string::npos);
+    local.take_over = "a person says so";
+    expect_writes(local, {repository(3, kOther), weak}, 4, true, "a person says so");
+    // Who is the writer stays it.
+    RepositoryFacts own = repository(4, kMe);
+    own.conditional_create = false;
+    local.take_over.reset();
+    local.identity.identity.registered_standby = false;
+    local.identity.identity.held_epoch = 4;
+    expect_writes(local, {own}, 4, false, "");
+}
+
 TEST(WriterDecision, AFormerWriterIsFenced) {
     LocalFacts local = me();
     local.identity.identity.held_epoch = 3;
