@@ -15,6 +15,10 @@ namespace {
 
 // Often enough for any wal_sender_timeout that makes sense; what asks for an answer gets one at once.
 constexpr int64_t kReplyMs = 3000;
+// PostgreSQL lets no commit go by a reply that comes before its WAL sender has caught up, and says nothing when that is
+// so: a new connection repeats itself for a while.
+constexpr int64_t kNewMs = 5000;
+constexpr int64_t kReplyOfNewMs = 100;
 
 void publish_degraded(bool degraded) {
     with_lock(LW_EXCLUSIVE, [=](SharedState &shared) noexcept {
@@ -41,6 +45,10 @@ StreamMode SyncMode::mode() const noexcept {
     if (degraded_)
         return StreamMode::kDowngraded;
     return link_ ? StreamMode::kSynchronous : StreamMode::kConnecting;
+}
+
+bool SyncMode::is_settled() const noexcept {
+    return !link_ || boot_time_ms() - connected_ms_ > kNewMs;
 }
 
 void SyncMode::end() {
@@ -81,6 +89,7 @@ void SyncMode::connect(const StreamSettings &settings, const FlushPosition &flus
     link_ = std::move(link);
     replied_ = {};
     replied_ms_ = 0;
+    connected_ms_ = boot_time_ms();
     backoff_.reset();
     last_failure_.clear();
     pg_section([]() noexcept { ereport(LOG, (errmsg("pgvigil is connected as a synchronous standby"))); });
@@ -120,7 +129,8 @@ void SyncMode::serve(const StreamSettings &settings, const Situation &situation)
             link_->receive();
             const Lsn position = degraded_ ? std::max(situation.durable, link_->received()) : situation.durable;
             const int64_t now = boot_time_ms();
-            if (position == replied_ && !link_->wants_reply() && now - replied_ms_ < kReplyMs)
+            if (position == replied_ && !link_->wants_reply() &&
+                now - replied_ms_ < (is_settled() ? kReplyMs : kReplyOfNewMs))
                 return;
             link_->reply(position);
             replied_ = position;

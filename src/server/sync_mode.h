@@ -33,6 +33,8 @@ class SyncMode {
     void end();
 
     [[nodiscard]] bool is_connected() const noexcept { return link_ != nullptr; }
+    // False for a moment after connecting: serve() is to be called ten times a second then.
+    [[nodiscard]] bool is_settled() const noexcept;
     // -1 while there is no connection.
     [[nodiscard]] int socket() const noexcept { return link_ ? link_->socket() : -1; }
     [[nodiscard]] bool is_degraded() const noexcept { return degraded_; }
@@ -47,6 +49,7 @@ class SyncMode {
     std::unique_ptr<SyncLink> link_;
     Backoff backoff_{std::chrono::milliseconds(500), std::chrono::milliseconds(15000)};
     int64_t next_try_ms_ = 0;
+    int64_t connected_ms_ = 0;
     int64_t replied_ms_ = 0;
     Lsn replied_;
     bool degraded_ = false;
