@@ -134,6 +134,34 @@ void add_archived(KnownCatalog &known, const ArchivedRun &run, uint64_t segment_
         known.marks.push_back({run.timeline, run.last, run.last_time_us});
 }
 
+// What the streamer has stored since, in every repository.
+void add_streamed(KnownCatalog &known, const SharedStream &stream, uint64_t segment_size) {
+    Catalog &catalog = known.catalog;
+    const auto at = std::find_if(catalog.timelines.begin(), catalog.timelines.end(),
+                                 [&](const TimelineWal &wal) { return wal.timeline == stream.durable_timeline; });
+    if (at == catalog.timelines.end() || stream.durable_lsn <= stream.durable_from)
+        return;
+    const Lsn end{stream.durable_lsn};
+    const uint64_t last = segment_before(end, segment_size);
+    const uint64_t first =
+        std::max(segment_of(Lsn{stream.durable_from}, segment_size), at->runs.empty() ? 0 : at->runs.back().last + 1);
+    const int64_t now_ms = unix_us(stream.oldest_waiting != 0 ? stream.oldest_waiting : GetCurrentTimestamp()) / 1000;
+    for (uint64_t segment = first; segment <= last; ++segment) {
+        TailCover &cover = at->streamed[segment];
+        const auto reached = static_cast<uint32_t>(
+            segment == last ? end.value - segment_start(segment, segment_size).value : segment_size);
+        if (cover.end >= reached && !cover.hole)
+            continue;
+        TailPiece piece;
+        piece.segment = segment;
+        piece.to = reached;
+        piece.modified_ms = now_ms;
+        cover = {{}, {piece}, reached, reached, false};
+        if (segment == last && stream.last_transaction_us != 0)
+            known.marks.push_back({at->timeline, last, stream.last_transaction_us});
+    }
+}
+
 std::vector<KnownCatalog> without_shared_memory(const Settings &settings, const ServerFacts &facts) {
     std::vector<CatalogReading> readings =
         in_background([&](const CancelToken &cancel) { return read_all(settings, facts, {}, cancel); });
@@ -193,7 +221,12 @@ std::vector<KnownCatalog> shown_catalogs(const Settings &settings, const ServerF
     // Before the file: what is published meanwhile is then shown twice at most.
     SharedCatalog archived;
     SharedCatalog *const target = &archived;
-    with_lock(LW_SHARED, [=](SharedState &shared) noexcept { memcpy(target, &shared.catalog, sizeof *target); });
+    SharedStream streamed;
+    SharedStream *const streamed_target = &streamed;
+    with_lock(LW_SHARED, [=](SharedState &shared) noexcept {
+        memcpy(target, &shared.catalog, sizeof *target);
+        memcpy(streamed_target, &shared.stream, sizeof *streamed_target);
+    });
     std::vector<KnownCatalog> shown;
     if (archived.published != 0)
         shown = known_catalogs(settings, facts);
@@ -212,6 +245,15 @@ std::vector<KnownCatalog> shown_catalogs(const Settings &settings, const ServerF
             if (run.sequence > archived.shown_from &&
                 (known.catalog.segment_size == 0 || known.catalog.segment_size == facts.wal_segment_size))
                 add_archived(known, run, facts.wal_segment_size);
+    // Where not all repositories are required, nobody knows which of them have it.
+    const bool everywhere =
+        settings.required == 0 || static_cast<size_t>(settings.required) >= settings.repositories.size();
+    // A server that lost its role has nothing to say about what readers find.
+    const bool streams = streamed.mode != StreamMode::kOff && streamed.mode != StreamMode::kWaiting;
+    if (everywhere && streams)
+        for (KnownCatalog &known : shown)
+            if (known.catalog.segment_size == facts.wal_segment_size)
+                add_streamed(known, streamed, facts.wal_segment_size);
     return shown;
 }
 

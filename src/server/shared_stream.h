@@ -40,8 +40,10 @@ struct SharedStream {
     // Every byte before this is in the required repositories, and this server was the writer when that was noted.
     XLogRecPtr durable_lsn;
     TimeLineID durable_timeline;
-    TimestampTz oldest_waiting; // since when the oldest flushed byte waits that is not durable; 0: there is none
-    uint64_t pieces;            // since the server started
+    XLogRecPtr durable_from;     // what durable_lsn says begins here
+    int64_t last_transaction_us; // when a transaction ended last before durable_lsn, since 1970; 0: none is known
+    TimestampTz oldest_waiting;  // since when the oldest flushed byte waits that is not durable; 0: there is none
+    uint64_t pieces;             // since the server started
     uint64_t stored_bytes;
     uint64_t requests;
     double pieces_per_minute; // in the last minute

@@ -86,7 +86,9 @@ StreamSession::StreamSession(const Settings &settings, const StreamSettings &str
     const ServerFacts facts = server_facts();
     if (facts.in_recovery || facts.timeline != timeline_)
         throw Error(ErrorCode::kCancelled, "the timeline changed while streaming began");
-    writer_ = std::make_unique<TailWriter>(tail_options(settings, stream, facts, claim_), repositories, process_log());
+    TailWriterOptions options = tail_options(settings, stream, facts, claim_);
+    first_ = segment_start(options.first_segment, options.segment_size);
+    writer_ = std::make_unique<TailWriter>(std::move(options), repositories, process_log());
 }
 
 void StreamSession::wait_for_history(const std::function<bool()> &stop,
@@ -139,6 +141,7 @@ void StreamSession::acknowledge(const Settings &settings, const std::function<bo
     check_lease(claim_.epoch);
     writer_->clear_event();
     // First what is durable, then whether this server is still the one whose bytes count.
+    const int64_t last_transaction_us = writer_->last_transaction_us(); // first: never later than what is durable
     const Lsn durable = writer_->durable();
     if (durable <= durable_) {
         held_back_since_ms_ = 0;
@@ -146,6 +149,7 @@ void StreamSession::acknowledge(const Settings &settings, const std::function<bo
     }
     if (may_acknowledge(claim_.epoch)) {
         durable_ = durable;
+        last_transaction_us_ = last_transaction_us;
         held_back_since_ms_ = 0;
         return;
     }

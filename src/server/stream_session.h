@@ -42,6 +42,10 @@ class StreamSession {
     void acknowledge(const Settings &settings, const std::function<bool()> &stop);
 
     [[nodiscard]] Lsn durable() const noexcept { return durable_; }
+    // When a transaction ended last before durable(), µs since 1970; 0: none is known.
+    [[nodiscard]] int64_t last_transaction_us() const noexcept { return last_transaction_us_; }
+    // From here on everything up to durable() is there.
+    [[nodiscard]] Lsn first() const noexcept { return first_; }
     // Something is durable that may not be acknowledged yet.
     [[nodiscard]] bool is_held_back() const { return writer_->durable() > durable_; }
     // Whether the required repositories are there when `failing` of all fail.
@@ -62,7 +66,9 @@ class StreamSession {
     Claim claim_;
     TimelineId timeline_ = 0;
     size_t repositories_ = 0;
+    Lsn first_;
     Lsn durable_;
+    int64_t last_transaction_us_ = 0;
     uint64_t acknowledged_ = 0; // of the archiver's, by number of order
     int64_t held_back_since_ms_ = 0;
     std::unique_ptr<TailWriter> writer_;

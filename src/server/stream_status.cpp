@@ -161,12 +161,16 @@ void StreamStatus::publish(StreamMode mode, const StreamSession *session, std::o
     const double requests = static_cast<double>(counters.requests - then.requests) / minutes;
     const TimestampTz oldest = oldest_ms ? wall_time(*oldest_ms) : 0;
     const TimelineId timeline = session != nullptr ? session->timeline() : 0;
+    const Lsn first = session != nullptr ? session->first() : Lsn{};
+    const int64_t last_transaction_us = session != nullptr ? session->last_transaction_us() : 0;
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
         SharedStream &stream = shared.stream;
         stream.mode = mode;
         if (durable.is_valid() && (timeline != stream.durable_timeline || durable.value > stream.durable_lsn)) {
             stream.durable_lsn = durable.value;
             stream.durable_timeline = timeline;
+            stream.durable_from = first.value;
+            stream.last_transaction_us = last_transaction_us;
         }
         stream.oldest_waiting = oldest;
         stream.pieces = counters.pieces;

@@ -60,9 +60,9 @@ void TailShipper::begin(const CancelToken &cancel) {
     begun_ = true;
 }
 
-Lsn TailShipper::position() const {
+TailShipper::Point TailShipper::point() const {
     const std::lock_guard lock(mutex_);
-    return position_;
+    return {position_, last_transaction_us_};
 }
 
 void TailShipper::segment_archived(uint64_t segment, bool everywhere) {
@@ -152,9 +152,12 @@ TailStep TailShipper::ship(uint64_t segment, uint64_t to, const CancelToken &can
     }
     if (to == options_.segment_size) {
         pass(segment);
+        const std::lock_guard lock(mutex_);
+        last_transaction_us_ = std::max(last_transaction_us_, scanned_time_us_);
         return TailStep::kAdvanced;
     }
     const std::lock_guard lock(mutex_);
+    last_transaction_us_ = std::max(last_transaction_us_, scanned_time_us_);
     position_ = Lsn{start + to};
     return TailStep::kAdvanced;
 }
@@ -199,7 +202,9 @@ std::string TailShipper::extend_scan(uint64_t segment, uint64_t to, ByteView byt
     PiecewiseScan with_rest = scan_;
     if (to > scanned_)
         with_rest.add(bytes.subspan(scanned_ - bytes_from), Lsn{start + scanned_});
-    return encode_tail_facts({options_.segment_size, with_rest.finish()});
+    WalScanSummary summary = with_rest.finish();
+    scanned_time_us_ = std::max(scanned_time_us_, summary.last_time_us.value_or(0));
+    return encode_tail_facts({options_.segment_size, std::move(summary)});
 }
 
 void TailShipper::put_piece(uint64_t segment, const TailRange &range, ByteView plain, FrameEncoder &encoder,

@@ -50,7 +50,12 @@ class TailShipper {
     // Finds out what the repository holds already. To be called again after an error until it returns.
     void begin(const CancelToken &cancel);
     [[nodiscard]] TailStep step(const TailGoal &goal, const CancelToken &cancel);
-    [[nodiscard]] Lsn position() const;
+    [[nodiscard]] Lsn position() const { return point().end; }
+    struct Point {
+        Lsn end;
+        int64_t last_transaction_us = 0; // the latest end of a transaction that was shipped before; 0: none is known
+    };
+    [[nodiscard]] Point point() const;
 
     // The archiver has stored it, here too or, not `everywhere`, perhaps not here.
     void segment_archived(uint64_t segment, bool everywhere);
@@ -94,10 +99,12 @@ class TailShipper {
     uint64_t segment_ = 0;
     PiecewiseScan scan_;   // of [0, scanned_)
     uint64_t scanned_ = 0; // a page boundary
+    int64_t scanned_time_us_ = 0;
     bool begun_ = false;
 
     mutable std::mutex mutex_; // of everything below
     Lsn position_;
+    int64_t last_transaction_us_ = 0;
     SegmentRuns archived_;        // known to be stored here
     std::set<uint64_t> doubtful_; // stored in enough repositories, perhaps not in this one
     std::optional<TailRun> run_;

@@ -65,6 +65,7 @@ struct TailWriter::State {
     std::condition_variable changed;
     Lsn flushed;
     Lsn durable;
+    int64_t last_transaction_us = 0; // before durable
     bool hurrying = false;
     bool stopping = false;
     Clock::time_point archiver_moved{};
@@ -177,16 +178,17 @@ void TailWriter::State::step_done() {
 }
 
 void TailWriter::State::publish() {
-    std::vector<Lsn> positions;
+    std::vector<TailShipper::Point> positions;
     for (const auto &lane : lanes)
-        positions.push_back(lane->shipper->position());
-    std::sort(positions.begin(), positions.end(), std::greater<>());
+        positions.push_back(lane->shipper->point());
+    std::sort(positions.begin(), positions.end(), [](const auto &a, const auto &b) { return a.end > b.end; });
     const size_t required =
         options.required == 0 ? positions.size() : std::min<size_t>(options.required, positions.size());
     const std::lock_guard lock(mutex);
-    if (required == 0 || positions[required - 1] <= durable)
+    if (required == 0 || positions[required - 1].end <= durable)
         return;
-    durable = positions[required - 1];
+    durable = positions[required - 1].end;
+    last_transaction_us = std::max(last_transaction_us, positions[required - 1].last_transaction_us);
     event.signal();
 }
 
@@ -244,6 +246,11 @@ void TailWriter::hurry() {
 Lsn TailWriter::durable() const {
     const std::lock_guard lock(state_->mutex);
     return state_->durable;
+}
+
+int64_t TailWriter::last_transaction_us() const {
+    const std::lock_guard lock(state_->mutex);
+    return state_->last_transaction_us;
 }
 
 std::vector<TailTrouble> TailWriter::trouble() const {

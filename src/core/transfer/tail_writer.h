@@ -77,6 +77,8 @@ class TailWriter {
 
     // Invalid until it is known.
     [[nodiscard]] Lsn durable() const;
+    // When the last transaction before durable() ended, of those that were streamed; µs since 1970, 0: none is known.
+    [[nodiscard]] int64_t last_transaction_us() const;
     [[nodiscard]] std::vector<TailTrouble> trouble() const;
     [[nodiscard]] TailCounters counters() const;
 
