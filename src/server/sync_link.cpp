@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 
+#include <algorithm>
 #include <array>
 #include <pwd.h>
 #include <unistd.h>
@@ -71,6 +72,8 @@ void append(std::string &message, uint64_t number) {
 Error link_error(const std::string &what, std::string why) {
     while (!why.empty() && why.back() == '\n')
         why.pop_back();
+    // libpq speaks in lines.
+    std::replace(why.begin(), why.end(), '\n', ' ');
     return Error(ErrorCode::kUnavailable, what + (why.empty() ? "" : ": " + why));
 }
 

@@ -47,7 +47,7 @@ class SyncMode {
     void decide(const StreamSettings &settings, const Situation &situation);
 
     std::unique_ptr<SyncLink> link_;
-    Backoff backoff_{std::chrono::milliseconds(500), std::chrono::milliseconds(15000)};
+    Backoff backoff_{std::chrono::milliseconds(500), std::chrono::milliseconds(5000)};
     int64_t next_try_ms_ = 0;
     int64_t connected_ms_ = 0;
     int64_t replied_ms_ = 0;
