@@ -4,6 +4,7 @@
 usage: independent_reader.py check ROOT                  every object, every checksum; prints what there is as JSON
        independent_reader.py restore ROOT ID DIRECTORY   writes a backup's files into an empty directory
        independent_reader.py wal ROOT KEY                writes a WAL file's plain bytes to standard output
+       independent_reader.py tail ROOT SEGMENT           the same of what was streamed of a segment
 """
 import ctypes
 import hashlib
@@ -150,6 +151,33 @@ class Repository:
         need(hashlib.sha256(plain).digest() == header.digest, f"{key}: digest")
         return plain
 
+    def tail_piece(self, key):
+        """The plain bytes of a piece of the tail, checked against its name."""
+        data = self.read(key)
+        header = Header(data, key)
+        epoch, _, start, end = key.rsplit("/", 1)[1].split("-")
+        plain = b"".join(frames(data, header.length, 1, key))
+        need(header.kind == 7 and header.epoch == int(epoch), f"{key}: no piece of this epoch")
+        need(len(plain) == header.plain_length == int(end, 16) - int(start, 16), f"{key}: length")
+        need(hashlib.sha256(plain).digest() == header.digest, f"{key}: digest")
+        return plain
+
+    def tail(self, cluster, name):
+        """What counts of the tail of the segment `name`; None when nobody holds it."""
+        timeline = Tail(self, cluster, name[:8])
+        run = timeline.holder(name)
+        if run is None:
+            return None
+        mine, plain = [piece for piece in timeline.pieces[name] if piece[0] == run], b""
+        while True:
+            usable = [piece for piece in mine if piece[1] <= len(plain) < piece[2]]
+            if not usable:
+                break
+            _, start, end, key = max(usable, key=lambda piece: piece[2])
+            plain += self.tail_piece(key)[len(plain) - start:]
+        need(len(plain) == max(piece[2] for piece in mine), f"{name}: a piece is missing")
+        return plain
+
     def wal_index(self, key):
         """The segments that an index object of the WAL tells of, checked against its name."""
         data = self.read(key)
@@ -228,6 +256,66 @@ class Repository:
                     first = False
         need(len(files) == entries, f"{prefix}index: count of entries")
         return files
+
+
+class Tail:
+    """The streamed tail of a timeline: whose pieces count."""
+
+    def __init__(self, repository, cluster, timeline):
+        self.repository, self.cluster, self.timeline = repository, cluster, timeline
+        self.runs, self.pieces, self.size = {}, {}, 0
+        for key in keys(repository, f"{cluster}/tail/{timeline}"):
+            folder, name = key.split("/")[-2:]
+            fields = name.removesuffix(".json").split("-")
+            if folder == "runs":
+                document = json.loads(repository.document(key))
+                need([document["epoch"], document["run"]] == [int(field) for field in fields], f"{key}: another run")
+                self.size = document["segment_size"]
+                self.runs[document["epoch"], document["run"]] = lsn(document["from"]) // self.size
+            else:
+                run = (int(fields[0]), int(fields[1]))
+                self.pieces.setdefault(folder, []).append((run, int(fields[2], 16), int(fields[3], 16), key))
+        self.epochs = [json.loads(repository.document(key)) for key in keys(repository, f"{cluster}/epochs")]
+
+    def number(self, name):
+        return int(name[8:16], 16) * (2 ** 32 // self.size) + int(name[16:], 16)
+
+    def accepts(self, epoch, segment):
+        return all(epoch >= other["number"] for other in self.epochs
+                   if other["timeline"] == int(self.timeline, 16) and lsn(other["lsn"]) // self.size <= segment)
+
+    def is_stored(self, segment):
+        stored = {}
+        for key in keys(self.repository, f"{self.cluster}/wal/{self.timeline}"):
+            name = key.rsplit("/", 1)[1]
+            if len(name) == 24 or name[24:25] == "~":
+                epoch = Header(self.repository.read(key), key).epoch
+                if self.accepts(epoch, self.number(name[:24])):
+                    stored[self.number(name[:24])] = key
+        return segment in stored or bool(stored) and segment < min(stored)
+
+    def is_open(self, run):
+        first = self.runs[run]
+        for name, pieces in self.pieces.items():
+            for other, start, _, _ in pieces:
+                if other == run and (self.number(name) > first or (self.number(name) == first and start == 0)):
+                    return True
+        return self.is_stored(first)
+
+    def holder(self, name):
+        if not self.size:
+            return None
+        segment = self.number(name)
+        begun = {run for run, start, _, _ in self.pieces.get(name, []) if start == 0 and self.accepts(run[0], segment)}
+        alive = [run for run in begun
+                 if not any(other > run and first < segment and self.accepts(other[0], first) and self.is_open(other)
+                            for other, first in self.runs.items())]
+        return max(alive, default=None)
+
+
+def lsn(text):
+    high, low = text.split("/")
+    return int(high, 16) << 32 | int(low, 16)
 
 
 def unzigzag(value):
@@ -401,6 +489,13 @@ def check(root):
         for key in keys(repository, f"{cluster}/commitindex"):
             for commit in json.loads(repository.document(key))["commits"]:
                 summaries[commit["id"]] = commit["stop_lsn"]
+        tail = {}
+        for key in keys(repository, f"{cluster}/tail"):
+            folder = key.split("/")[-2]
+            if folder != "runs":
+                repository.tail_piece(key)
+                plain = repository.tail(cluster, folder)
+                tail[folder] = None if plain is None else hashlib.sha256(plain).hexdigest()
         for folder in ("epochs", "attempts", "gaps", "tombstones", "keeps", "walindex/expired"):
             for key in keys(repository, f"{cluster}/{folder}"):
                 repository.document(key)
@@ -421,7 +516,8 @@ def check(root):
             backups[backup] = {
                 entry[0].decode(errors="backslashreplace"): hashlib.sha256(chain.content(entry[0])).hexdigest()
                 for entry in chain.entries() if entry[1] == 1}
-        result[cluster] = {"wal": wal, "backups": backups, "walindex": index, "commitindex": summaries}
+        result[cluster] = {"wal": wal, "backups": backups, "walindex": index, "commitindex": summaries,
+                           "tail": tail}
     print(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=True))
 
 
@@ -456,6 +552,10 @@ def main(arguments):
         restore(*arguments[1:])
     elif len(arguments) == 3 and arguments[0] == "wal":
         sys.stdout.buffer.write(Repository(arguments[1]).wal(arguments[2]))
+    elif len(arguments) == 3 and arguments[0] == "tail":
+        repository = Repository(arguments[1])
+        for cluster in clusters(repository):
+            sys.stdout.buffer.write(repository.tail(cluster, arguments[2]) or b"")
     else:
         raise SystemExit(__doc__)
 

@@ -9,6 +9,7 @@
 #include "repo/expired_wal.h"
 #include "repo/wal_index.h"
 #include "storage/posix/posix_store.h"
+#include "tail_support.h"
 #include "wal_archiver_support.h"
 
 #include <cstdio>
@@ -76,6 +77,33 @@ class IndependentReader : public BackupTest {
 
     TemporaryDirectory area_;
 };
+
+TEST_F(IndependentReader, ReadsTheStreamedTail) {
+    const ClusterLayout &layout = repositories[0]->layout();
+    ObjectStore &store = repositories[0]->store();
+    const std::string name = "000000010000000000000003";
+    const std::string next = "000000010000000000000004";
+    const Bytes segment = make_segment({.name = name, .size = kMiB, .filling = 3});
+    const Bytes other = make_segment({.name = name, .size = kMiB, .filling = 4});
+    const Bytes later = make_segment({.name = next, .size = kMiB, .filling = 3});
+    put_run(store, layout, run_of({1, 1}, 1, 3, kMiB));
+    put_piece(store, layout, 1, kMiB, piece_of({1, 1}, 3, 0, 5000), segment);
+    put_piece(store, layout, 1, kMiB, piece_of({1, 1}, 3, 5000, 9000), segment);
+    put_piece(store, layout, 1, kMiB, piece_of({1, 1}, 3, 2000, 8000), segment);
+    put_piece(store, layout, 1, kMiB, piece_of({1, 1}, 4, 0, 700), later);
+    EXPECT_EQ(run("tail " + root() + " " + name), as_text(ByteView(segment).first(9000)));
+    EXPECT_EQ(run("tail " + root() + " " + next), as_text(ByteView(later).first(700)));
+    const Json found = Json::parse(run("check " + root())).at(std::to_string(kCluster)).at("tail");
+    EXPECT_EQ(found.at(name), to_hex(sha256(ByteView(segment).first(9000))));
+    // Recovery ended in the first of the two, and wrote something else.
+    put_run(store, layout, run_of({1, 2}, 1, 3, kMiB));
+    EXPECT_EQ(run("tail " + root() + " " + next).size(), 700U);
+    put_piece(store, layout, 1, kMiB, piece_of({1, 2}, 3, 0, 6000), other);
+    EXPECT_EQ(run("tail " + root() + " " + name), as_text(ByteView(other).first(6000)));
+    EXPECT_EQ(run("tail " + root() + " " + next), "");
+    put_piece(store, layout, 1, kMiB, piece_of({1, 2}, 3, 7000, 8000), other);
+    EXPECT_NE(run("tail " + root() + " " + name, false).find("a piece is missing"), std::string::npos);
+}
 
 TEST_F(IndependentReader, ReadsBackupsAndWal) {
     EpochDocument epoch;
