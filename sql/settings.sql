@@ -29,10 +29,8 @@ ALTER SYSTEM SET pgvigil.schedule_time_zone = 'Europe/Nowhere';
 ALTER SYSTEM SET pgvigil.backup_from = 'nobody';
 ALTER SYSTEM SET pgvigil.webhook_url_file = 'relative/path';
 ALTER SYSTEM SET pgvigil.stream_interval = 19;
-ALTER SYSTEM SET pgvigil.stream_interval = '2h';
 ALTER SYSTEM SET pgvigil.stream_interval = '1 moon';
 ALTER SYSTEM SET pgvigil.synchronous = 'perhaps';
-ALTER SYSTEM SET pgvigil.synchronous_timeout = -1;
 ALTER SYSTEM SET pgvigil.tail_cleanup = 2;
 -- The bounds themselves are good values.
 ALTER SYSTEM SET pgvigil.stream_interval = '20ms';
