@@ -8,6 +8,7 @@
 #include "server/disk_watch.h"
 #include "server/gap_recorder.h"
 #include "server/index_writer.h"
+#include "server/lasting_worker.h"
 #include "server/lease_rounds.h"
 #include "server/lease_state.h"
 #include "server/log_queue.h"
@@ -15,7 +16,6 @@
 #include "server/role_watch.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
-#include "server/stream_settings.h"
 #include "server/waiting.h"
 #include "server/wal_gaps.h"
 
@@ -38,14 +38,6 @@ constexpr int64_t kWakeArchiverMs = 10000;
 constexpr std::chrono::milliseconds kFirstPause{5000};
 constexpr std::chrono::milliseconds kLongestPause{60000};
 constexpr std::chrono::milliseconds kLongestBackupPause{900000};
-
-void handle_terminate(SIGNAL_ARGS) {
-    const int saved = errno;
-    (void)postgres_signal_arg;
-    ShutdownRequestPending = true;
-    SetLatch(MyLatch);
-    errno = saved;
-}
 
 bool must_stop() {
     return ShutdownRequestPending != 0 || ConfigReloadPending != 0;
@@ -356,26 +348,13 @@ void keep() {
 } // namespace
 
 void register_keeper() {
-    BackgroundWorker worker;
-    memset(&worker, 0, sizeof worker);
-    strlcpy(worker.bgw_name, "pgvigil keeper", BGW_MAXLEN);
-    strlcpy(worker.bgw_type, "pgvigil keeper", BGW_MAXLEN);
-    worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-    worker.bgw_start_time = BgWorkerStart_ConsistentState;
-    worker.bgw_restart_time = 5;
-    strlcpy(worker.bgw_library_name, "pgvigil", sizeof worker.bgw_library_name);
-    strlcpy(worker.bgw_function_name, "pgv_keeper_main", BGW_MAXLEN);
-    RegisterBackgroundWorker(&worker);
+    register_lasting_worker("pgvigil keeper", "pgv_keeper_main", 5);
 }
 
 } // namespace pgvigil
 
 void pgv_keeper_main(Datum /*argument*/) {
-    pqsignal(SIGTERM, pgvigil::handle_terminate);
-    pqsignal(SIGHUP, SignalHandlerForConfigReload);
-    BackgroundWorkerUnblockSignals();
-    BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
-    pgvigil::commit_without_waiting();
+    pgvigil::begin_lasting_worker();
     pgvigil::keep();
     // Not 0: after that a worker is never started again.
     proc_exit(1);

@@ -3,10 +3,10 @@
 #include "server/scheduler.h"
 
 #include "server/boundary.h"
+#include "server/lasting_worker.h"
 #include "server/log_queue.h"
 #include "server/schedule_runner.h"
 #include "server/shared_state.h"
-#include "server/stream_settings.h"
 #include "server/waiting.h"
 
 namespace pgvigil {
@@ -14,14 +14,6 @@ namespace pgvigil {
 namespace {
 
 constexpr long kCycleMs = 1000;
-
-void handle_terminate(SIGNAL_ARGS) {
-    const int saved = errno;
-    (void)postgres_signal_arg;
-    ShutdownRequestPending = true;
-    SetLatch(MyLatch);
-    errno = saved;
-}
 
 void leave(int /*code*/, Datum /*argument*/) {
     SharedState *const shared = shared_state();
@@ -84,26 +76,13 @@ void run() {
 } // namespace
 
 void register_scheduler() {
-    BackgroundWorker worker;
-    memset(&worker, 0, sizeof worker);
-    strlcpy(worker.bgw_name, "pgvigil scheduler", BGW_MAXLEN);
-    strlcpy(worker.bgw_type, "pgvigil scheduler", BGW_MAXLEN);
-    worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-    worker.bgw_start_time = BgWorkerStart_ConsistentState;
-    worker.bgw_restart_time = 5;
-    strlcpy(worker.bgw_library_name, "pgvigil", sizeof worker.bgw_library_name);
-    strlcpy(worker.bgw_function_name, "pgv_scheduler_main", BGW_MAXLEN);
-    RegisterBackgroundWorker(&worker);
+    register_lasting_worker("pgvigil scheduler", "pgv_scheduler_main", 5);
 }
 
 } // namespace pgvigil
 
 void pgv_scheduler_main(Datum /*argument*/) {
-    pqsignal(SIGTERM, pgvigil::handle_terminate);
-    pqsignal(SIGHUP, SignalHandlerForConfigReload);
-    BackgroundWorkerUnblockSignals();
-    BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
-    pgvigil::commit_without_waiting();
+    pgvigil::begin_lasting_worker();
     pgvigil::run();
     // Not 0: after that a worker is never started again.
     proc_exit(1);

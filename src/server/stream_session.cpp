@@ -24,6 +24,8 @@ constexpr long kHistoryPauseMs = 1000;
 // What is held back for this long is asked for: the keeper, which does that normally, is late.
 constexpr int64_t kHeldBackMs = 5000;
 constexpr std::chrono::milliseconds kLongestGrace{1000};
+// Where commits wait: longer than the archiver normally takes for a segment, so that a bulk load is not stored twice.
+constexpr std::chrono::milliseconds kSynchronousGrace{200};
 
 } // namespace
 
@@ -58,9 +60,8 @@ TailWriterOptions tail_options(const Settings &settings, const StreamSettings &s
     options.first_segment = first_streamed_segment(facts, claim);
     options.wal_end = facts.wal_end;
     options.interval = stream.synchronous ? std::chrono::milliseconds(0) : stream.interval;
-    // A commit does not wait for the archiver; otherwise it may have half an interval to spare a second object.
-    options.archiver_grace =
-        stream.synchronous ? std::chrono::milliseconds(0) : std::min(stream.interval / 2, kLongestGrace);
+    // Half an interval to spare a second object.
+    options.archiver_grace = stream.synchronous ? kSynchronousGrace : std::min(stream.interval / 2, kLongestGrace);
     options.required = settings.required;
     options.cleanup = stream.cleanup;
     return options;

@@ -5,6 +5,7 @@
 #include "server/boundary.h"
 #include "server/flush_watch.h"
 #include "server/joined_events.h"
+#include "server/lasting_worker.h"
 #include "server/log_queue.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
@@ -35,14 +36,6 @@ constexpr long kShortestPollMs = 5;
 constexpr long kLongestPollMs = 100;
 constexpr std::chrono::milliseconds kFirstPause{1000};
 constexpr std::chrono::milliseconds kLongestPause{30000};
-
-void handle_terminate(SIGNAL_ARGS) {
-    const int saved = errno;
-    (void)postgres_signal_arg;
-    ShutdownRequestPending = true;
-    SetLatch(MyLatch);
-    errno = saved;
-}
 
 WriterRole published_role() {
     WriterRole role = WriterRole::kUnknown;
@@ -319,26 +312,13 @@ void stream() {
 } // namespace
 
 void register_streamer() {
-    BackgroundWorker worker;
-    memset(&worker, 0, sizeof worker);
-    strlcpy(worker.bgw_name, "pgvigil streamer", BGW_MAXLEN);
-    strlcpy(worker.bgw_type, "pgvigil streamer", BGW_MAXLEN);
-    worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-    worker.bgw_start_time = BgWorkerStart_ConsistentState;
-    worker.bgw_restart_time = 1;
-    strlcpy(worker.bgw_library_name, "pgvigil", sizeof worker.bgw_library_name);
-    strlcpy(worker.bgw_function_name, "pgv_streamer_main", BGW_MAXLEN);
-    RegisterBackgroundWorker(&worker);
+    register_lasting_worker("pgvigil streamer", "pgv_streamer_main", 1);
 }
 
 } // namespace pgvigil
 
 void pgv_streamer_main(Datum /*argument*/) {
-    pqsignal(SIGTERM, pgvigil::handle_terminate);
-    pqsignal(SIGHUP, SignalHandlerForConfigReload);
-    BackgroundWorkerUnblockSignals();
-    BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
-    pgvigil::commit_without_waiting();
+    pgvigil::begin_lasting_worker();
     pgvigil::stream();
     // Not 0: after that a worker is never started again.
     proc_exit(1);

@@ -1,6 +1,7 @@
 #include "repo/stored_segments.h"
 
 #include "base/wal_name.h"
+#include "repo/accepted_wal.h"
 #include "repo/envelope.h"
 #include "repo/epochs.h"
 
@@ -16,12 +17,6 @@ struct Names {
     bool plain = false;
     uint64_t highest_epoch = 0; // of <segment>~<epoch>
 };
-
-// Whether the object under the segment's plain name is of an epoch from `lowest` on.
-bool plain_counts(const Repository &repository, const std::string &key, uint64_t lowest, const CancelToken &cancel) {
-    const auto header = read_header(repository.store(), key, cancel);
-    return header && header->header.kind == ObjectKind::kWal && header->header.epoch >= lowest;
-}
 
 } // namespace
 
@@ -63,11 +58,10 @@ SegmentRuns stored_segments(const Repository &repository, const std::vector<Epoc
         if (segment < range.first)
             continue;
         const uint64_t lowest = lowest_accepted_epoch(epochs, timeline, segment, segment_size);
+        // Readers begin at the plain name.
         const bool there =
-            (entry.highest_epoch != 0 && entry.highest_epoch >= lowest) ||
-            (entry.plain &&
-             (lowest <= 1 || plain_counts(repository, layout.wal_file(segment_name(timeline, segment, segment_size)),
-                                          lowest, cancel)));
+            entry.plain && (lowest <= 1 || entry.highest_epoch >= lowest ||
+                            is_segment_stored(repository, epochs, timeline, segment_size, segment, cancel));
         if (there)
             add_run(stored, {segment, segment});
     }
@@ -76,11 +70,8 @@ SegmentRuns stored_segments(const Repository &repository, const std::vector<Epoc
 
 bool is_segment_stored(const Repository &repository, const std::vector<EpochDocument> &epochs, TimelineId timeline,
                        uint64_t segment_size, uint64_t segment, const CancelToken &cancel) {
-    const uint64_t lowest = lowest_accepted_epoch(epochs, timeline, segment, segment_size);
-    const std::string name = segment_name(timeline, segment, segment_size);
-    if (plain_counts(repository, repository.layout().wal_file(name), lowest, cancel))
-        return true;
-    return lowest > 1 && repository.store().head(repository.layout().wal_file_of_epoch(name, lowest), cancel);
+    const auto stored = accepted_segment(repository, epochs, timeline, segment, segment_size, cancel);
+    return stored && stored->header.kind == ObjectKind::kWal;
 }
 
 } // namespace pgvigil
