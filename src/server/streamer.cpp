@@ -43,6 +43,16 @@ WriterRole published_role() {
     return role;
 }
 
+// Whether it is known that another server writes now, even if the role has not been settled anew yet.
+bool another_writes() {
+    bool another = false;
+    with_lock(LW_SHARED, [&](SharedState &shared) noexcept {
+        another = shared.writer.role == WriterRole::kFenced ||
+                  (shared.lease.lost_epoch != 0 && shared.lease.lost_epoch >= shared.writer.epoch);
+    });
+    return another;
+}
+
 // Whether a session may go on: a repository that does not answer is no reason to end it.
 bool keeps_role(WriterRole role) noexcept {
     return role == WriterRole::kWriter || role == WriterRole::kUnreachable || role == WriterRole::kUnknown;
@@ -136,7 +146,7 @@ void Streamer::serve_sync() {
     if (durable_ && durable_->timeline == position_->timeline)
         situation.durable = durable_->lsn;
     situation.oldest_ms = ages_.oldest_ms();
-    situation.may_let_go = role_ != WriterRole::kFenced;
+    situation.may_let_go = !another_writes();
     sync_.serve(stream_, situation);
 }
 
