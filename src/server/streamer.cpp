@@ -34,6 +34,8 @@ constexpr long kSyncMs = 1000;
 constexpr long kHeldBackMs = 100;
 constexpr long kShortestPollMs = 5;
 constexpr long kLongestPollMs = 100;
+// A file that was recycled is in the store as a rule, which the next try sees.
+constexpr int64_t kGoneMs = 10000;
 constexpr std::chrono::milliseconds kFirstPause{1000};
 constexpr std::chrono::milliseconds kLongestPause{30000};
 
@@ -198,9 +200,13 @@ void Streamer::step() {
         ages_.forget_below(durable);
         backoff_.reset();
     }
-    for (const TailTrouble &trouble : session_->writer().trouble())
-        if (trouble.fatal)
+    for (const TailTrouble &trouble : session_->writer().trouble()) {
+        // WAL that was let go is not there any more: a new session begins behind it.
+        const bool is_gone =
+            trouble.error.code() == ErrorCode::kNotFound && boot_time_ms() - trouble.since_ms >= kGoneMs;
+        if (trouble.fatal || is_gone)
             throw Error(trouble.error);
+    }
 }
 
 void Streamer::cycle() {
