@@ -280,7 +280,7 @@ void Streamer::wait() {
             return;
     }
     const int fd = events_.join(session_ ? session_->writer().event_fd() : -1, sync_.socket());
-    wait_on_latch(fd, pause_ms(signal.armed()), WaitReason::kStream);
+    wait_on_latch(fd, pause_ms(signal.armed()), sync_.is_connected() ? WaitReason::kSync : WaitReason::kStream);
 }
 
 void Streamer::end() {

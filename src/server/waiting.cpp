@@ -26,7 +26,7 @@ void end_tasks_at_exit() {
 }
 
 uint32 wait_event(WaitReason reason) noexcept {
-    static const char *const names[] = {"PgvigilWork", "PgvigilArchive", "PgvigilStream"};
+    static const char *const names[] = {"PgvigilWork", "PgvigilArchive", "PgvigilStream", "PgvigilSync"};
     static uint32 events[lengthof(names)];
     const auto index = static_cast<size_t>(reason);
     if (events[index] == 0)

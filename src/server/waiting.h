@@ -20,6 +20,7 @@ enum class WaitReason : uint8_t {
     kWork,    // PgvigilWork: a task in a thread
     kArchive, // PgvigilArchive: the archiver, for a file that is on its way
     kStream,  // PgvigilStream: the streamer, for WAL or for a piece that is on its way
+    kSync,    // PgvigilSync: the same, where commits wait for it
 };
 
 // Sleeps until the latch is set, `fd` (or -1) is readable or `timeout_ms` (or -1) has passed; then resets the latch and
