@@ -18,7 +18,7 @@ RATES = (100, 1000, None)
 BUCKETS = (25, 50, 100, 200, 500, 1000, 2000)
 PROBES = 2
 
-PGVIGIL_HAS = "SELECT durable_lsn FROM pgv_archiver"
+PGVIGIL_HAS = "SELECT durable_lsn FROM pgv_status"
 # A segment counts as archived by its name: all but the newest one.
 ARCHIVER_HAS = ("SELECT CASE WHEN last_archived_wal ~ '^[0-9A-F]{24}$' THEN '0/0'::pg_lsn + (('x' || substr(last_archived_wal, 9, 8))::bit(32)::bigint"
                 "::numeric * 4294967296 + (('x' || substr(last_archived_wal, 17, 8))::bit(32)::bigint + 1)::numeric * 16777216) END FROM pg_stat_archiver")
@@ -130,7 +130,7 @@ def with_pgvigil(bench, source, name, interval, synchronous=False):
     cluster.sql("CREATE EXTENSION pgvigil")
     if interval != "0":
         begins = cluster.sql("SELECT pg_current_wal_flush_lsn()")
-        wait_until(lambda: cluster.sql(f"SELECT coalesce(durable_lsn >= '{begins}', false) FROM pgv_archiver") == "t", "streaming", 120)
+        wait_until(lambda: cluster.sql(f"SELECT coalesce(durable_lsn >= '{begins}', false) FROM pgv_status") == "t", "streaming", 120)
     return cluster
 
 
