@@ -15,7 +15,13 @@ backup_now($node);
 fill_tables($node, 50);
 wait_for_archived($node, switch_wal($node));
 $node->safe_psql('postgres', 'CREATE TABLE streamed AS SELECT 1 AS a');
-my $durable = wait_for_durable($node);
+# In several pieces.
+my $durable;
+for my $row (2 .. 5)
+{
+    $node->safe_psql('postgres', "INSERT INTO streamed VALUES ($row)");
+    $durable = wait_for_durable($node);
+}
 my ($segment, $end) = segment_position($node, $durable);
 my $next = $node->safe_psql('postgres', "SELECT pg_walfile_name('$durable'::pg_lsn + $size)");
 ok(!$repository->matching(qr{/wal/.*\Q$segment\E}), 'the segment is not stored complete');
