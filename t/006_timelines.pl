@@ -29,7 +29,7 @@ $copy->safe_psql('postgres', q(INSERT INTO history VALUES ('timeline 2')));
 my $segment = wait_for_archived($copy);
 like($segment, qr/^00000002/, 'the copy archives on timeline 2 after --take-over');
 is(scalar($repository->matching(qr/00000002\.history$/)), 1, 'with its history file');
-cmp_ok($copy->safe_psql('postgres', q(SELECT count(*) FROM pgv_wal_ranges WHERE timeline = 2)), '==', 1, 'the new timeline is in pgv_wal_ranges');
+cmp_ok($copy->safe_psql('postgres', q(SELECT count(*) FROM pgv_wal_ranges WHERE timeline = 2 AND state = 'stored')), '==', 1, 'the new timeline is in pgv_wal_ranges');
 backup_now($copy);
 $copy->safe_psql('postgres', q(INSERT INTO history VALUES ('after the second backup')));
 wait_for_archived($copy);

@@ -100,8 +100,7 @@ Json chain_json(const BackupChain &chain) {
 }
 
 Json span_json(const TimelineWal &wal, const WalSpan &span, uint64_t segment_size) {
-    return {{"state", state_name(span.state)},
-            {"from", to_string(span.from)},
+    return {{"from", to_string(span.from)},
             {"to", to_string(span.to)},
             {"first_segment", segment_name(wal.timeline, span.first, segment_size)},
             {"last_segment", segment_name(wal.timeline, span.last, segment_size)}};
@@ -109,13 +108,14 @@ Json span_json(const TimelineWal &wal, const WalSpan &span, uint64_t segment_siz
 
 Json timeline_json(const TimelineWal &wal, uint64_t segment_size) {
     Json out = {{"timeline", wal.timeline}, {"has_history", wal.has_history}};
-    out["ranges"] = Json::array();
-    out["gaps"] = Json::array();
+    for (const char *list : {"ranges", "streamed", "gaps"})
+        out[list] = Json::array();
     for (const WalSpan &span : wal_spans(wal, segment_size)) {
         if (span.state == WalSpan::State::kMissing)
             out["gaps"].push_back({{"from", to_string(span.from)}, {"to", to_string(span.to)}});
         else
-            out["ranges"].push_back(span_json(wal, span, segment_size));
+            out[span.state == WalSpan::State::kStored ? "ranges" : "streamed"].push_back(
+                span_json(wal, span, segment_size));
     }
     return out;
 }
