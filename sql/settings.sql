@@ -31,6 +31,7 @@ ALTER SYSTEM SET pgvigil.webhook_url_file = 'relative/path';
 ALTER SYSTEM SET pgvigil.stream_interval = 19;
 ALTER SYSTEM SET pgvigil.stream_interval = '1 moon';
 ALTER SYSTEM SET pgvigil.synchronous = 'perhaps';
+ALTER SYSTEM SET pgvigil.writer_term = '1 moon';
 ALTER SYSTEM SET pgvigil.tail_cleanup = 2;
 -- The bounds themselves are good values.
 ALTER SYSTEM SET pgvigil.stream_interval = '20ms';

@@ -3,6 +3,7 @@
 #include "repo/wal_object.h"
 #include "storage/faulty_store.h"
 #include "storage/memory/memory_store.h"
+#include "tail_support.h"
 #include "writer_claim_support.h"
 
 #include <filesystem>
@@ -225,6 +226,37 @@ TEST_F(WriterClaim, StaleCopies) {
     EXPECT_EQ(claim(server).value().epoch, 2U) << "an older epoch's late segment is ignored";
     put_segment(12, Lsn{13 * kSegment - 16}, 2, true);
     EXPECT_EQ(claim(server).standing, WriterStanding::kStaleCopy);
+}
+
+// What was streamed counts as what is stored complete does.
+TEST_F(WriterClaim, ACopyBehindTheTailIsStale) {
+    Server server("db1");
+    (void)claim(server).value();
+    const ClusterLayout layout(kSystem);
+    const TailRunId run{1, 1};
+    test::put_run(*memory_, layout, test::run_of(run, 1, 10, kSegment));
+    const auto stream_to = [&](uint32_t from, uint32_t to, Lsn record) {
+        FrameEncoder encoder({Codec::kNone, 0});
+        TailFacts facts;
+        facts.segment_size = kSegment;
+        facts.scan.end_of_records = record;
+        const TailPiece piece = test::piece_of(run, 10, from, to);
+        const Bytes body = encode_tail_piece(Bytes(to - from), 1, encode_tail_facts(facts), encoder);
+        const std::string key = tail_piece_key(layout, 1, kSegment, piece);
+        PutRequest request;
+        request.key = key;
+        request.body = body;
+        ASSERT_EQ(memory_->put_new(request, cancel_), PutOutcome::kStored);
+    };
+    stream_to(0, 300, server.input.wal_end);
+    EXPECT_EQ(claim(server).standing, WriterStanding::kWriter) << "behind the server's end there is no whole record";
+    const Lsn beyond{server.input.wal_end.value + 200};
+    stream_to(300, 400, beyond);
+    const ClaimResult stale = claim(server);
+    ASSERT_EQ(stale.standing, WriterStanding::kStaleCopy);
+    EXPECT_NE(stale.refusal->detail().find(to_string(beyond)), std::string::npos);
+    EXPECT_EQ(take_over(server.input, stores_, "snapshot rolled back", cancel_).value().epoch, 2U);
+    EXPECT_EQ(claim(server).standing, WriterStanding::kWriter) << "an older epoch's tail counts no more";
 }
 
 TEST_F(WriterClaim, AMissingOrForeignRepositoryStopsUntilAccepted) {

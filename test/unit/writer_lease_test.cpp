@@ -221,6 +221,33 @@ TEST(WriterLeaseTimes, AsManyRepositoriesAsAreRequired) {
     EXPECT_EQ(lease_holds_until({{1000, 1000}, {}}, 0, kTerm), 0);
 }
 
+TEST_F(WriterLeaseTest, ExpiryKeepsTheLastSignsOfLife) {
+    const auto put = [&](uint64_t epoch, uint64_t number) {
+        WriterRenewal renewal;
+        renewal.epoch = epoch;
+        renewal.number = number;
+        renewal.instance = instance();
+        const Bytes body = encode_document(encode(renewal), epoch, random_uuid());
+        const std::string key = repository_.layout().alive(epoch, number);
+        PutRequest request;
+        request.key = key;
+        request.body = body;
+        ASSERT_EQ(memory_->put_new(request, cancel_), PutOutcome::kStored);
+    };
+    for (uint64_t number = 1; number <= 10; ++number)
+        put(1, number);
+    for (uint64_t number = 1; number <= 7; ++number)
+        put(2, number);
+    EXPECT_TRUE(obsolete_renewals(repository_, 0, cancel_).empty()) << "all are young";
+    std::vector<std::string> keys;
+    for (const ObjectInfo &object : obsolete_renewals(repository_, INT64_MAX, cancel_))
+        keys.push_back(object.key);
+    // All of the former epoch, and the first ones of the present one.
+    EXPECT_EQ(keys.size(), 13U);
+    EXPECT_EQ(keys.back(), repository_.layout().alive(2, 3));
+    EXPECT_EQ(newest(2), 7U);
+}
+
 // Whatever the delays of requests: while the writer may acknowledge, no observer has found it silent.
 RC_GTEST_PROP(WriterLeaseTimes, NoObserverFindsAWriterSilentThatMayAcknowledge, ()) {
     const int64_t term = *rc::gen::inRange<int64_t>(3000, 200000);
