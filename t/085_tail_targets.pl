@@ -38,7 +38,6 @@ is(scalar($repository->matching(qr{/wal/})), $segments, 'nothing of it is in a s
 
 # The window: from the server's own view and from the program's, which knows nothing but the store.
 refresh($node);
-wait_for(sub { $node->safe_psql('postgres', "SELECT window_to_lsn >= '$four->{lsn}' FROM pgv_status") eq 't' }, 'pgv_status to know of it');
 is( $node->safe_psql('postgres', "SELECT max(to_lsn) >= '$four->{lsn}' AND max(to_time) >= '$two->{time}' AND max(to_time) <= '$four->{time}' FROM pgv_recovery_windows"),
     't', 'pgv_recovery_windows ends at the last streamed commit');
 my ($status, $list) = pgvigil('list', '--repository', $repository->url, '--json');
