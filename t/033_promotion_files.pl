@@ -10,6 +10,7 @@ my $primary = new_node('primary', repository => $repository);
 fill_tables($primary);
 backup_now($primary);
 my $standby = new_standby($primary);
+wait_for(sub { $standby->safe_psql('postgres', 'SELECT role FROM pgv_status') eq 'standby' }, 'the standby to be registered');
 $primary->safe_psql('postgres', 'INSERT INTO items SELECT max(id) + 1 FROM items');
 $primary->wait_for_catchup($standby, 'replay');
 my $partial = current_segment($primary);

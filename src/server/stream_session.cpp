@@ -7,6 +7,7 @@
 #include "server/promotion_gap.h"
 #include "server/shared_state.h"
 #include "server/waiting.h"
+#include "server/wal_gaps.h"
 
 #include "base/time.h"
 #include "base/wal_name.h"
@@ -43,6 +44,12 @@ uint64_t first_streamed_segment(const ServerFacts &facts, const Claim &claim) {
         first = std::max(first, segment_of(claim.epoch_start, size));
     for (const WalRange &ancestor : timeline_ancestors(facts.timeline))
         first = std::max(first, segment_of(ancestor.end, size));
+    // What was let go is not wanted, even where it is still there.
+    for (const WalGap &gap : read_gaps(facts.data_directory)) {
+        const auto name = parse_wal_file_name(gap.file);
+        if (name && name->kind == WalFileKind::kSegment && name->timeline == facts.timeline)
+            first = std::max(first, segment_number(*name, size) + 1);
+    }
     return first;
 }
 
@@ -81,6 +88,7 @@ StreamSession::StreamSession(const Settings &settings, const StreamSettings &str
     repositories_ = repositories.size();
     with_lock(LW_SHARED, [this](SharedState &shared) noexcept {
         const uint64_t count = shared.stream.acknowledged_count;
+        let_go_ = shared.archiver.let_go;
         acknowledged_ = count > kAcknowledgedSegments ? count - kAcknowledgedSegments : 0;
     });
     // Last: the run begins in the segment that is written to now.
@@ -108,7 +116,7 @@ void StreamSession::wait_for_history(const std::function<bool()> &stop,
 }
 
 bool StreamSession::fits(const Settings &settings, const StreamSettings &stream, const FlushPosition &now) const {
-    return !settings_.differs(settings) && stream_ == stream && now.timeline == timeline_;
+    return !settings_.differs(settings) && stream_.streams_like(stream) && !is_behind_gap_ && now.timeline == timeline_;
 }
 
 void StreamSession::pass_on_acknowledged() {
@@ -119,6 +127,8 @@ void StreamSession::pass_on_acknowledged() {
     with_lock(LW_SHARED, [&](SharedState &shared) noexcept {
         const SharedStream &stream = shared.stream;
         count = stream.acknowledged_count;
+        if (shared.archiver.let_go != let_go_)
+            is_behind_gap_ = true;
         // What was overwritten meanwhile the writer finds in the store.
         if (count > kAcknowledgedSegments)
             first = std::max(first, count - kAcknowledgedSegments);

@@ -32,7 +32,8 @@ class StreamSession {
     StreamSession(const Settings &settings, const StreamSettings &stream, const std::function<bool()> &stop,
                   const std::function<void(const std::string &what)> &progress);
 
-    // Whether a session made now would be the same.
+    // Whether a session made now would be the same. Not so once the archiver has let WAL go: the next one begins
+    // behind.
     [[nodiscard]] bool fits(const Settings &settings, const StreamSettings &stream, const FlushPosition &now) const;
 
     // Tells the writer what was flushed and what the archiver has stored since the last call.
@@ -69,7 +70,9 @@ class StreamSession {
     Lsn first_;
     Lsn durable_;
     int64_t last_transaction_us_ = 0;
-    uint64_t acknowledged_ = 0; // of the archiver's, by number of order
+    uint64_t acknowledged_ = 0;  // of the archiver's, by number of order
+    uint64_t let_go_ = 0;        // WAL files, when the session began
+    bool is_behind_gap_ = false; // since then one more
     int64_t held_back_since_ms_ = 0;
     std::unique_ptr<TailWriter> writer_;
 };

@@ -15,7 +15,10 @@ struct StreamSettings {
     bool cleanup = false;
 
     [[nodiscard]] bool is_on() const noexcept { return interval.count() > 0 || synchronous; }
-    friend bool operator==(const StreamSettings &, const StreamSettings &) = default;
+    // Whether what was begun with `other` streams in the same way; the rest matters to the connection only.
+    [[nodiscard]] bool streams_like(const StreamSettings &other) const noexcept {
+        return interval == other.interval && synchronous == other.synchronous && cleanup == other.cleanup;
+    }
 };
 
 // Called once, by define_settings().

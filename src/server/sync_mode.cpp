@@ -121,6 +121,9 @@ void SyncMode::serve(const StreamSettings &settings, const Situation &situation)
     ErrorReport report;
     const bool fine = cpp_attempt(
         [&] {
+            if (user_ != settings.synchronous_user)
+                end();
+            user_ = settings.synchronous_user;
             if (!link_ && boot_time_ms() >= next_try_ms_)
                 connect(settings, situation.flushed);
             decide(settings, situation);

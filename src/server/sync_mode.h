@@ -48,6 +48,7 @@ class SyncMode {
 
     std::unique_ptr<SyncLink> link_;
     Backoff backoff_{std::chrono::milliseconds(500), std::chrono::milliseconds(5000)};
+    std::string user_; // by the setting
     int64_t next_try_ms_ = 0;
     int64_t connected_ms_ = 0;
     int64_t replied_ms_ = 0;
