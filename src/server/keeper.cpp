@@ -144,6 +144,13 @@ void Keeper::look_at_disk() {
         disk_step_.run(kDiskMs, [&] { disk_.look(server_facts()); });
 }
 
+void wake_streamer() {
+    with_lock(LW_SHARED, [](SharedState &shared) noexcept {
+        if (shared.stream.latch != nullptr)
+            SetLatch(shared.stream.latch);
+    });
+}
+
 void Keeper::keep_lease() {
     const Claim *const claim = role_.claim();
     if (claim == nullptr) {
@@ -187,6 +194,10 @@ void Keeper::cycle() {
         woken_ms_ = 0;
         ancestors_due_ = true;
         settled_ = true;
+        // Nothing is acknowledged before the first round, and commits may wait for the streamer already: neither sleeps
+        // on.
+        keep_lease();
+        wake_streamer();
     }
     if (ancestors_due_ && role_.is_writer() && archives_with_pgvigil() && ancestors_step_.due())
         ancestors_step_.run(0, [&] {

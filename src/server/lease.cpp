@@ -36,6 +36,15 @@ bool keeper_is_there() {
     return there;
 }
 
+// What this process has claimed the keeper may not know of before its next look.
+void wake_keeper() {
+    with_lock(LW_EXCLUSIVE, [](SharedState &shared) noexcept {
+        ++shared.writer.decisions;
+        if (shared.keeper.latch != nullptr)
+            SetLatch(shared.keeper.latch);
+    });
+}
+
 bool holds(const SharedLease &lease, uint64_t epoch) noexcept {
     return lease.epoch == epoch && !lease.released && lease.lost_epoch < epoch && boot_time_ms() < lease.holds_until_ms;
 }
@@ -122,6 +131,8 @@ void ensure_lease(const Claim &claim, const Settings &settings, const std::funct
     static LeaseRounds rounds;
     const int64_t started = boot_time_ms();
     const int64_t limit = std::chrono::duration_cast<std::chrono::milliseconds>(settings.request_timeout).count();
+    if (!may_acknowledge(claim.epoch))
+        wake_keeper();
     for (;;) {
         check_lease(claim.epoch);
         const SharedLease lease = lease_state();
