@@ -55,7 +55,8 @@ for my $kind (repository_kinds())
 
     # Nothing at all is asked for: the newest stays, and it can be restored.
     set_and_reload($node, 'pgvigil.retention_fulls' => '0');
-    is(rows($node, 'false, true') =~ /delete/ ? 1 : 0, 0, "$kind: with no retention at all the newest backup stays");
+    # What was streamed of segments that are complete by now may go.
+    is(rows($node, 'false, true') =~ /^(?:backup|wal)\|.*delete/m ? 1 : 0, 0, "$kind: with no retention at all the newest backup stays");
     my $expected = table_checksums($node);
     wait_for_archived($node);
     my $restored = restored_node("restored_$kind", $repository);
