@@ -1,3 +1,4 @@
+#include "repo/expired_wal.h"
 #include "storage/faulty_store.h"
 #include "tail_writer_support.h"
 
@@ -120,6 +121,43 @@ TEST_F(TailWriterTest, ANewRunHoldsASegmentOnceItHasAllThatTheOneBeforeHad) {
     EXPECT_TRUE(std::ranges::equal(tail_bytes(*repositories[0], 1, segment_size, 1), prefix(before, 20000)));
     drive(shipper, {at(1, 21000), false});
     EXPECT_TRUE(std::ranges::equal(tail_bytes(*repositories[0], 1, segment_size, 1), prefix(after, 21000)));
+}
+
+TEST_F(TailWriterTest, AWholeTailCountsWhenItIsThisServers) {
+    use_repositories(1);
+    write_segment(name_of(1));
+    write_segment(name_of(2));
+    {
+        TailShipper shipper(tail_options(), repositories[0]);
+        drive(shipper, {at(2, 100), true});
+    }
+    TailWriterOptions how = tail_options();
+    how.wal_end = at(2, 100);
+    {
+        TailShipper shipper(how, repositories[0]);
+        drive(shipper, {at(2, 100), false});
+        EXPECT_EQ(shipper.position(), at(2, 100)) << "the whole tail is as good as the segment";
+        EXPECT_EQ(shipper.counters().pieces, 1U);
+    }
+    // The disk was put back, and the server wrote something else.
+    const Bytes other = write_segment(name_of(1), 5);
+    TailShipper shipper(how, repositories[0]);
+    EXPECT_EQ(drive(shipper, {at(2, 100), false}), TailStep::kWaiting);
+    drive(shipper, {at(2, 100), true});
+    EXPECT_EQ(tail_bytes(*repositories[0], 1, segment_size, 1), other);
+}
+
+TEST_F(TailWriterTest, WhatHasExpiredIsNotStreamedAgain) {
+    use_repositories(1);
+    for (uint64_t segment = 1; segment <= 3; ++segment)
+        write_segment(name_of(segment), static_cast<unsigned>(segment));
+    EXPECT_TRUE(mark_wal_expired(*repositories[0], {1, {0, 2}, 1}, CancelToken()));
+    TailWriterOptions how = tail_options();
+    how.wal_end = at(3, 100);
+    TailShipper shipper(how, repositories[0]);
+    drive(shipper, {at(3, 100), false});
+    EXPECT_EQ(shipper.position(), at(3, 100));
+    EXPECT_EQ(shipper.counters().pieces, 1U);
 }
 
 TEST_F(TailWriterTest, ALargeSegmentsBeginningIsStoredLast) {

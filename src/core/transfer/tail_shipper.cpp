@@ -3,6 +3,8 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "base/wal_name.h"
+#include "crypto/digest.h"
+#include "repo/expired_wal.h"
 #include "repo/stored_segments.h"
 #include "repo/tail_piece.h"
 #include "repo/wal_object.h"
@@ -47,17 +49,41 @@ void TailShipper::begin(const CancelToken &cancel) {
         if (entry.first >= last)
             break;
         const auto cover = tail_cover(tail, context, entry.first);
-        if (cover && !cover->hole && cover->end == size)
+        if (cover && !cover->hole && cover->end == size && is_of_this_server(entry.first, *cover, cancel))
             whole.insert(entry.first);
     }
+    // What expiry has taken away nobody wants back.
+    const auto expired = expired_runs(list_expired_wal(*repository_, cancel), epochs_, size);
     const std::lock_guard lock(mutex_);
-    counters_.requests += 3;
+    counters_.requests += 4;
     for (const SegmentRun &run : stored)
         add_run(archived_, run);
+    if (const auto here = expired.find(options_.timeline); here != expired.end())
+        for (const SegmentRun &run : here->second)
+            add_run(archived_, run);
     whole_tails_ = std::move(whole);
     segment_ = options_.first_segment;
     position_ = segment_start(segment_, size);
     begun_ = true;
+}
+
+// An earlier life may have streamed another history: the disk may have been put back since.
+bool TailShipper::is_of_this_server(uint64_t segment, const TailCover &cover, const CancelToken &cancel) {
+    try {
+        for (const TailPiece &piece : cover.pieces) {
+            const std::string key =
+                tail_piece_key(repository_->layout(), options_.timeline, options_.segment_size, piece);
+            const auto header = read_header(repository_->store(), key, cancel);
+            if (!header || sha256(source_.read(segment, piece.from, piece.to, cancel)) != header->header.digest)
+                return false;
+        }
+        return true;
+    } catch (const Error &error) {
+        // Of a file that is gone nothing can be said, nor shipped.
+        if (error.code() != ErrorCode::kNotFound)
+            throw;
+        return true;
+    }
 }
 
 TailShipper::Point TailShipper::point() const {

@@ -75,6 +75,7 @@ class TailShipper {
     [[nodiscard]] Repository &repository() const noexcept { return *repository_; }
 
   private:
+    [[nodiscard]] bool is_of_this_server(uint64_t segment, const TailCover &cover, const CancelToken &cancel);
     [[nodiscard]] bool is_finished(uint64_t segment);
     void pass(uint64_t segment);
     [[nodiscard]] TailStep ship(uint64_t segment, uint64_t to, const CancelToken &cancel);

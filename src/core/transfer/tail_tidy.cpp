@@ -18,8 +18,8 @@ constexpr size_t kMostDebris = 256;
 
 } // namespace
 
-TailTidy::TailTidy(const TailWriterOptions &options, std::vector<TailShipper *> shippers, LogSink &log)
-    : options_(options), shippers_(std::move(shippers)), log_(log),
+TailTidy::TailTidy(const TailWriterOptions &options, TailShipper &shipper, LogSink &log)
+    : options_(options), shipper_(shipper), log_(log),
       source_(options.wal_directory, options.system_identifier, options.segment_size, options.timeline),
       encoder_(options.compression), may_remove_(options.cleanup) {
     const SignalsBlocked blocked;
@@ -57,34 +57,32 @@ void TailTidy::run() noexcept {
                 return;
             wanted_ = false;
         }
-        for (TailShipper *shipper : shippers_) {
-            merge(*shipper);
-            collect(*shipper);
-        }
+        merge();
+        collect();
         remove_due();
     }
 }
 
-void TailTidy::merge(TailShipper &shipper) {
+void TailTidy::merge() {
     uint64_t segment = 0;
-    while (const auto range = shipper.begin_merge(segment)) {
+    while (const auto range = shipper_.begin_merge(segment)) {
         bool stored = false;
         try {
-            shipper.store_merged(segment, *range, source_, encoder_, cancel_);
+            shipper_.store_merged(segment, *range, source_, encoder_, cancel_);
             stored = true;
         } catch (const std::exception &) {
             // The pieces are all there as they are.
         }
-        shipper.end_merge(segment, *range, stored);
+        shipper_.end_merge(segment, *range, stored);
         if (!stored || cancel_.is_cancelled())
             return;
     }
 }
 
-void TailTidy::collect(TailShipper &shipper) {
-    for (TailGarbage &garbage : shipper.take_garbage())
+void TailTidy::collect() {
+    for (TailGarbage &garbage : shipper_.take_garbage())
         if (may_remove_)
-            debris_.push_back({&shipper, std::move(garbage), Clock::now()});
+            debris_.push_back({std::move(garbage), Clock::now()});
     while (debris_.size() > kMostDebris)
         debris_.pop_front();
 }
@@ -105,9 +103,9 @@ void TailTidy::remove_due() {
 
 bool TailTidy::remove(const Debris &debris) {
     try {
-        if (!debris.shipper->is_stored(debris.garbage.segment, cancel_))
+        if (!shipper_.is_stored(debris.garbage.segment, cancel_))
             return false;
-        Repository &repository = debris.shipper->repository();
+        Repository &repository = shipper_.repository();
         for (const DeleteFailure &failure : repository.store().remove(debris.garbage.keys, cancel_))
             if (failure.access_denied) {
                 log_.emit(LogLevel::kWarning,

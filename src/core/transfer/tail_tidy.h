@@ -1,6 +1,7 @@
-// The tail's housekeeping: neighbouring pieces merged into one, and, where that is wanted, pieces removed as soon as
-// their segment is stored complete (rules B7). It runs in a thread of its own, so that no commit waits for it, and may
-// be left undone at any point: readers need none of it, and expiry removes what is left.
+// The tail's housekeeping in one repository: neighbouring pieces merged into one, and, where that is wanted, pieces
+// removed as soon as their segment is stored complete (rules B7). It runs in a thread of its own, so that no commit and
+// no other repository waits for it, and may be left undone at any point: readers need none of it, and expiry removes
+// what is left.
 // Threading: look() from any thread. Errors: none are thrown; a merge that fails is tried again with the next pieces,
 // and a store that refuses deletes is told once and not asked again.
 #pragma once
@@ -14,14 +15,13 @@
 #include <deque>
 #include <mutex>
 #include <thread>
-#include <vector>
 
 namespace pgvigil {
 
 class TailTidy {
   public:
-    // The shippers must outlive it.
-    TailTidy(const TailWriterOptions &options, std::vector<TailShipper *> shippers, LogSink &log);
+    // The shipper must outlive it.
+    TailTidy(const TailWriterOptions &options, TailShipper &shipper, LogSink &log);
     ~TailTidy();
 
     // There may be something to do.
@@ -29,20 +29,19 @@ class TailTidy {
 
   private:
     struct Debris {
-        TailShipper *shipper = nullptr;
         TailGarbage garbage;
         std::chrono::steady_clock::time_point look_at;
     };
 
     void run() noexcept;
-    void merge(TailShipper &shipper);
-    void collect(TailShipper &shipper);
+    void merge();
+    void collect();
     void remove_due();
     // Whether nothing is left to do for it.
     [[nodiscard]] bool remove(const Debris &debris);
 
     const TailWriterOptions options_;
-    const std::vector<TailShipper *> shippers_;
+    TailShipper &shipper_;
     LogSink &log_;
     TailSource source_;
     FrameEncoder encoder_;

@@ -39,6 +39,7 @@ struct TailWriter::State {
     // One repository's thread, and what the owner is told of it.
     struct Lane {
         std::unique_ptr<TailShipper> shipper;
+        std::unique_ptr<TailTidy> tidy;
         std::optional<Error> failure;
         int64_t failing_since_ms = 0;
         std::thread thread;
@@ -51,7 +52,6 @@ struct TailWriter::State {
     void round(Lane &lane);
     // Called with the mutex held.
     [[nodiscard]] bool is_impatient(Clock::time_point complete_since) const;
-    void step_done();
     void failed(Lane &lane, const Error &error);
     void recovered(Lane &lane);
     void publish();
@@ -70,19 +70,16 @@ struct TailWriter::State {
     bool stopping = false;
     Clock::time_point archiver_moved{};
     std::vector<std::unique_ptr<Lane>> lanes;
-    std::unique_ptr<TailTidy> tidy;
 };
 
 TailWriter::State::State(TailWriterOptions wanted, std::vector<std::shared_ptr<Repository>> repositories, LogSink &sink)
     : options(std::move(wanted)), log(sink), flushed(options.wal_end) {
-    std::vector<TailShipper *> shippers;
     for (auto &repository : repositories) {
         auto lane = std::make_unique<Lane>();
         lane->shipper = std::make_unique<TailShipper>(options, std::move(repository));
-        shippers.push_back(lane->shipper.get());
+        lane->tidy = std::make_unique<TailTidy>(options, *lane->shipper, log);
         lanes.push_back(std::move(lane));
     }
-    tidy = std::make_unique<TailTidy>(options, std::move(shippers), log);
     const SignalsBlocked blocked;
     for (auto &lane : lanes)
         lane->thread = std::thread([this, &lane = *lane] { run(lane); });
@@ -98,7 +95,9 @@ TailWriter::State::~State() {
     for (auto &lane : lanes)
         if (lane->thread.joinable())
             lane->thread.join();
-    tidy.reset();
+    // They use the shippers.
+    for (auto &lane : lanes)
+        lane->tidy.reset();
 }
 
 void TailWriter::State::run(Lane &lane) noexcept {
@@ -157,7 +156,8 @@ void TailWriter::State::round(Lane &lane) {
         cancel.check();
         const Lsn before = lane.shipper->position();
         const TailStep step = lane.shipper->step({goal_lsn, impatient}, cancel);
-        step_done();
+        lane.tidy->look();
+        publish();
         if (step == TailStep::kIdle || lane.shipper->position() >= goal_lsn)
             return;
         if (segment_of(before, options.segment_size) != segment_of(lane.shipper->position(), options.segment_size))
@@ -170,11 +170,6 @@ void TailWriter::State::round(Lane &lane) {
         if (step == TailStep::kWaiting)
             goal_lsn = flushed;
     }
-}
-
-void TailWriter::State::step_done() {
-    tidy->look();
-    publish();
 }
 
 void TailWriter::State::publish() {
