@@ -7,7 +7,8 @@ use PgVigil;
 use Test::More;
 
 my $repository = new_repository("plan 'quoted'", 'file');
-my $node = new_node('plan', repository => $repository);
+# Without streaming two plans made one after the other are of the same WAL.
+my $node = new_node('plan', repository => $repository, settings => { 'pgvigil.stream_interval' => 0 });
 fill_tables($node);
 my $backup = backup_now($node);
 $node->safe_psql('postgres', 'CREATE TABLE marks (word text)');
