@@ -156,6 +156,19 @@ TEST_F(CatalogTest, AllThatARollbackGaveUpDoesNotCount) {
     EXPECT_LE(catalog.timelines[0].header_epochs.size(), 130U) << "no header of all the others is read";
 }
 
+// A server that takes over on an old timeline writes on it though newer ones are there.
+TEST_F(CatalogTest, TheWritersTimelineIsReadAgainHoweverOldItIs) {
+    put_epoch(1, 1, Lsn{kSegment});
+    for (TimelineId timeline = 1; timeline <= 4; ++timeline)
+        put_segment(timeline, 1);
+    put_epoch(2, 1, Lsn{2 * kSegment});
+    const Catalog known = load();
+    put_segment(1, 2, 2);
+    const Catalog now = load_catalog(*repository, cancel, &known);
+    ASSERT_NE(now.timeline(1), nullptr);
+    EXPECT_THAT(now.timeline(1)->runs, ElementsAre(SegmentRun{1, 2}));
+}
+
 TEST_F(CatalogTest, ADamagedCommitIsNamedAndTheOthersAreListed) {
     put_commit("20260101T000000F", 1, Lsn{kSegment}, Lsn{kSegment + 80});
     Bytes broken = *store->get(layout.commit("20260101T000000F"), kMiB, cancel);

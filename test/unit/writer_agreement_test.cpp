@@ -1,6 +1,7 @@
 #include "repo/writer_agreement.h"
 
 #include "repo/epochs.h"
+#include "tail_support.h"
 #include "wal_archiver_support.h"
 
 #include <filesystem>
@@ -9,7 +10,7 @@
 namespace pgvigil::test {
 namespace {
 
-// A server on timeline 1 whose WAL ends in its fifth segment, and what a repository has of that timeline.
+// A server on timeline 1 whose WAL ends in its fifth segment, and what repositories have of that timeline.
 class AgreementTest : public ArchiverTest {
   protected:
     AgreementTest() {
@@ -23,17 +24,25 @@ class AgreementTest : public ArchiverTest {
         input_.wal_end = Lsn{5 * kMiB + 100};
     }
     static std::string name(uint64_t segment) { return segment_name(1, segment, kMiB); }
-    void store(uint64_t segment, unsigned filling, uint64_t epoch = 1, Lsn start = {}) {
+    void store(uint64_t segment, unsigned filling, size_t repository = 0) {
         (void)write_segment(name(segment), filling);
-        WalArchiverOptions how = options();
-        how.epoch = epoch;
-        how.epoch_start = start;
-        how.epoch_timeline = 1;
-        WalArchiver archiver(how, {repositories.at(0)}, log);
+        WalArchiver archiver(options(), {repositories.at(repository)}, log);
         ASSERT_EQ(archive(archiver, name(segment)), WalFileState::kDone);
     }
     void have(uint64_t segment, unsigned filling) const { (void)write_segment(name(segment), filling); }
     void lack(uint64_t segment) const { std::filesystem::remove(directory.path() + "/" + name(segment)); }
+    // What the run has streamed of a segment, in pieces that end at `ends`.
+    void stream(uint64_t segment, unsigned filling, const std::vector<uint32_t> &ends, size_t repository = 0) {
+        const Bytes bytes = make_segment({.name = name(segment), .size = kMiB, .filling = filling});
+        uint32_t from = 0;
+        for (const uint32_t to : ends) {
+            (void)put_piece(*stores.at(repository), layout, 1, kMiB, piece_of(kRun, segment, from, to), bytes);
+            from = to;
+        }
+    }
+    void begin_run(uint64_t first, size_t repository = 0) {
+        put_run(*stores.at(repository), layout, run_of(kRun, 1, first, kMiB));
+    }
     void put_epoch(uint64_t number, Lsn lsn) {
         EpochDocument epoch;
         epoch.number = number;
@@ -46,15 +55,25 @@ class AgreementTest : public ArchiverTest {
     }
     std::optional<Agreement> agreement() {
         OpenedRepositories all;
-        OpenedRepository opened;
-        opened.url = "memory:";
-        opened.store = stores.at(0);
-        opened.document = repositories.at(0)->document();
-        opened.epochs = list_epochs(*repositories.at(0), 0, never_);
-        all.opened.push_back(std::move(opened));
+        for (size_t i = 0; i < repositories.size(); ++i) {
+            OpenedRepository opened;
+            opened.url = repositories[i]->url();
+            opened.store = stores[i];
+            opened.document = repositories[i]->document();
+            opened.epochs = list_epochs(*repositories[i], 0, never_);
+            all.opened.push_back(std::move(opened));
+        }
         return find_agreement(input_, all, never_);
     }
 
+    void expect(uint64_t start, bool breaks) {
+        const auto found = agreement();
+        ASSERT_TRUE(found);
+        EXPECT_EQ(found->start, Lsn{start * kMiB});
+        EXPECT_EQ(found->breaks, breaks);
+    }
+
+    static constexpr TailRunId kRun{1, 1};
     ClaimInput input_;
     const CancelToken never_;
 };
@@ -118,6 +137,113 @@ TEST_F(AgreementTest, ATimelineThatBeginsInPgWalBreaksNothing) {
     ASSERT_TRUE(agreement());
     EXPECT_EQ(agreement()->start, Lsn{3 * kMiB});
     EXPECT_FALSE(agreement()->breaks);
+}
+
+TEST_F(AgreementTest, ARepositoryThatLagsProvesNothing) {
+    use_repositories(1);
+    for (uint64_t segment = 1; segment <= 4; ++segment)
+        store(segment, 1);
+    store(1, 1, 1);
+    store(2, 1, 1);
+    expect(5, false);
+    // Nothing that the second has is in pg_wal any more.
+    lack(1);
+    lack(2);
+    expect(5, false);
+}
+
+TEST_F(AgreementTest, WhatOneRepositoryHoldsDifferentlyIsArchivedAnewInAll) {
+    use_repositories(1);
+    for (uint64_t segment = 1; segment <= 4; ++segment)
+        store(segment, 1);
+    store(1, 1, 1);
+    store(2, 1, 1);
+    store(3, 7, 1);
+    have(3, 1);
+    lack(1);
+    expect(3, false);
+    lack(2);
+    expect(3, false);
+    lack(3);
+    expect(5, false); // nobody can tell
+}
+
+TEST_F(AgreementTest, WhatIsStreamedDifferentlyIsArchivedAnewInAll) {
+    use_repositories(1);
+    for (uint64_t segment = 1; segment <= 4; ++segment)
+        store(segment, 1);
+    store(2, 1, 1);
+    begin_run(3, 1);
+    stream(3, 7, {40000}, 1);
+    expect(3, false);
+}
+
+// A moved disk after a clean shutdown: pg_wal may hold the last segment alone.
+TEST_F(AgreementTest, TheTailOfTheLastSegmentShowsTheSameHistory) {
+    for (uint64_t segment = 1; segment <= 4; ++segment) {
+        store(segment, 1);
+        lack(segment);
+    }
+    have(5, 1);
+    input_.wal_end = Lsn{5 * kMiB + 50000};
+    expect(5, true);
+    begin_run(5);
+    stream(5, 1, {10000, 50000});
+    expect(5, false);
+    input_.wal_end = Lsn{5 * kMiB + 49999};
+    expect(5, true); // bytes that this server does not have
+    input_.wal_end = Lsn{5 * kMiB + 60000};
+    expect(5, false);
+    have(5, 2);
+    expect(5, true);
+    have(5, 1);
+    put_epoch(1, Lsn{kMiB});
+    put_epoch(2, Lsn{5 * kMiB});
+    expect(5, true); // readers ignore that tail
+}
+
+TEST_F(AgreementTest, EveryPieceOfATailMustBeTheSame) {
+    for (uint64_t segment = 1; segment <= 3; ++segment) {
+        store(segment, 1);
+        lack(segment);
+    }
+    Bytes mixed = make_segment({.name = name(4), .size = kMiB, .filling = 1});
+    mixed[20000] ^= std::byte{1};
+    write_file(name(4), mixed);
+    begin_run(4);
+    stream(4, 1, {10000, 30000, kMiB});
+    expect(4, true);
+}
+
+TEST_F(AgreementTest, EarlierSegmentsMayBeThereAsTailsOnly) {
+    store(1, 1);
+    lack(1);
+    have(2, 1);
+    have(3, 1);
+    have(4, 1);
+    begin_run(2);
+    stream(2, 1, {300000, kMiB});
+    stream(3, 1, {500000, kMiB});
+    expect(4, false);
+    stream(4, 1, {70000});
+    expect(4, false); // its beginning is the same
+    have(4, 7);
+    expect(4, false);
+    have(3, 7);
+    expect(3, false);
+}
+
+TEST_F(AgreementTest, ATailAloneIsWalOfTheTimelineToo) {
+    have(5, 1);
+    begin_run(3);
+    EXPECT_FALSE(agreement()) << "a run that has streamed nothing";
+    stream(5, 7, {10000});
+    expect(5, false);
+    stream(3, 1, {kMiB});
+    expect(5, true);
+    have(3, 2);
+    have(4, 1);
+    expect(3, false);
 }
 
 TEST(Breaks, HoldUntilALaterEpochBeginsAtOrBeforeThem) {

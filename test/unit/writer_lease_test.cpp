@@ -55,6 +55,18 @@ class WriterLeaseTest : public ::testing::Test {
     CancelToken cancel_;
 };
 
+TEST_F(WriterLeaseTest, ASignOfLifeAfterTheTakeOverIsSeen) {
+    put_epoch(1);
+    WriterLease lease(repository_, owner(1));
+    lease.round(cancel_);
+    const WriterSight seen = look_at_writer(repository_, cancel_);
+    put_epoch(2);
+    EXPECT_EQ(renewal_since(repository_, seen, cancel_), 0U);
+    lease.release(cancel_); // late, by the one that was taken over from
+    EXPECT_EQ(renewal_since(repository_, seen, cancel_), seen.renewal + 1);
+    EXPECT_EQ(renewal_since(repository_, {}, cancel_), 0U);
+}
+
 TEST_F(WriterLeaseTest, RenewalsAreReadAsTheyWereWritten) {
     WriterRenewal renewal;
     renewal.epoch = 12345678901;

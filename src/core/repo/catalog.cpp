@@ -243,7 +243,9 @@ class TimelinesReader {
         catalog_.timelines.resize(timelines.size());
         parallel_for(timelines.size(), kReaders, [&](size_t index) {
             const TimelineWal *known = known_ == nullptr ? nullptr : known_->timeline(timelines[index]);
-            const bool is_old = index + kTimelinesThatChange < timelines.size();
+            const bool is_writers =
+                !catalog_.epochs.empty() && catalog_.epochs.back().timeline == timelines[index]; // taken back to
+            const bool is_old = !is_writers && index + kTimelinesThatChange < timelines.size();
             if (known != nullptr && is_old && known_->epochs.size() == catalog_.epochs.size()) {
                 catalog_.timelines[index] = *known;
                 leave_out_expired(catalog_.timelines[index]);

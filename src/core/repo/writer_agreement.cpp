@@ -3,12 +3,15 @@
 #include "base/wal_name.h"
 #include "crypto/digest.h"
 #include "repo/accepted_wal.h"
+#include "repo/tail.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <memory>
+#include <vector>
 
 namespace pgvigil {
 
@@ -31,8 +34,17 @@ class LocalSegments {
     const std::optional<Sha256Digest> &digest(uint64_t segment) {
         const auto [at, is_new] = digests_.try_emplace(segment);
         if (is_new)
-            at->second = read_digest(segment);
+            at->second = is_there(segment) ? read_digest(segment, 0, input_.segment_size) : std::nullopt;
         return at->second;
+    }
+    // Of bytes [from, to) of a segment, the one the WAL ends in included.
+    [[nodiscard]] std::optional<Sha256Digest> digest(uint64_t segment, uint64_t from, uint64_t to) const {
+        return read_digest(segment, from, to);
+    }
+    // How many bytes of the segment are WAL.
+    [[nodiscard]] uint64_t length(uint64_t segment) const noexcept {
+        return segment < end_ ? input_.segment_size
+                              : input_.wal_end.value - segment_start(end_, input_.segment_size).value;
     }
 
   private:
@@ -43,18 +55,19 @@ class LocalSegments {
         std::error_code failed;
         return std::filesystem::file_size(path(segment), failed) == input_.segment_size && !failed;
     }
-    [[nodiscard]] std::optional<Sha256Digest> read_digest(uint64_t segment) const {
+    [[nodiscard]] std::optional<Sha256Digest> read_digest(uint64_t segment, uint64_t from, uint64_t to) const {
         std::ifstream file(path(segment), std::ios::binary);
+        file.seekg(static_cast<std::streamoff>(from));
         Bytes buffer(kMiB);
         Sha256 sha;
-        uint64_t total = 0;
-        while (file) {
-            file.read(reinterpret_cast<char *>(buffer.data()), static_cast<std::streamsize>(buffer.size()));
+        while (from < to && file) {
+            const uint64_t wanted = std::min<uint64_t>(buffer.size(), to - from);
+            file.read(reinterpret_cast<char *>(buffer.data()), static_cast<std::streamsize>(wanted));
             const auto count = static_cast<size_t>(file.gcount());
             sha.update(ByteView(buffer).first(count));
-            total += count;
+            from += count;
         }
-        if (total != input_.segment_size)
+        if (from < to)
             return std::nullopt;
         return sha.finish();
     }
@@ -65,46 +78,122 @@ class LocalSegments {
     std::map<uint64_t, std::optional<Sha256Digest>> digests_;
 };
 
-// nullopt when the repository has no WAL of the timeline.
-std::optional<Agreement> agreement_with(const OpenedRepository &opened, const ClaimInput &input, LocalSegments &local,
-                                        const CancelToken &cancel) {
-    if (!opened.document)
-        return std::nullopt;
-    const auto repository = opened.handle(input.system_identifier);
-    const uint64_t size = input.segment_size;
-    if (!has_wal_before(*repository, input.timeline, UINT64_MAX, size, cancel))
-        return std::nullopt;
-    for (uint64_t segment = local.end(); segment-- > local.first();) {
-        const auto stored = accepted_segment(*repository, opened.epochs, input.timeline, segment, size, cancel);
-        if (!stored || stored->header.plain_length != size || stored->header.digest_id == 0)
-            continue;
-        const std::optional<Sha256Digest> &own = local.digest(segment);
-        if (own && *own == stored->header.digest)
-            return Agreement{segment_start(segment + 1, size), false};
+// What a repository says of the server's history.
+struct Evidence {
+    std::optional<Lsn> proven;       // up to there both are the same
+    std::optional<uint64_t> differs; // the first segment behind that is another there; nullopt: none is known
+    bool has_wal_before = false;     // before everything that is in pg_wal
+};
+
+// Compares one repository with pg_wal.
+class Comparison {
+  public:
+    Comparison(const OpenedRepository &opened, const ClaimInput &input, LocalSegments &local, const CancelToken &cancel)
+        : epochs_(opened.epochs), input_(input), local_(local), cancel_(cancel),
+          repository_(opened.handle(input.system_identifier)) {}
+
+    // nullopt when the repository has neither WAL nor a tail of the timeline.
+    [[nodiscard]] std::optional<Evidence> run() {
+        has_stored_ = has_stored_before(UINT64_MAX);
+        tail_ = list_tail(*repository_, input_.timeline, input_.segment_size, 0, cancel_);
+        if (tail_.segment_size != input_.segment_size)
+            tail_ = {};
+        if (!has_stored_ && tail_.segments.empty())
+            return std::nullopt;
+        Evidence evidence;
+        for (uint64_t segment = local_.end() + 1; segment-- > local_.first() && !evidence.proven;)
+            compare(segment, evidence);
+        evidence.has_wal_before = has_stored_before(local_.first()) ||
+                                  (!tail_.segments.empty() && tail_.segments.begin()->first < local_.first());
+        return evidence;
     }
-    return Agreement{segment_start(local.first(), size),
-                     has_wal_before(*repository, input.timeline, local.first(), size, cancel)};
-}
+
+  private:
+    void compare(uint64_t segment, Evidence &evidence) {
+        const uint64_t size = input_.segment_size;
+        if (const auto stored = accepted(segment)) {
+            if (segment == local_.end() || stored->header.digest_id == 0)
+                return; // nothing to compare
+            const std::optional<Sha256Digest> &own = local_.digest(segment);
+            if (!own)
+                return;
+            if (stored->header.plain_length == size && *own == stored->header.digest)
+                evidence.proven = segment_start(segment + 1, size);
+            else
+                evidence.differs = segment;
+            return;
+        }
+        if (!tail_.segments.contains(segment))
+            return;
+        const TailContext context{epochs_, [this](uint64_t other) { return is_stored(other); }};
+        const auto cover = tail_cover(tail_, context, segment);
+        if (!cover || cover->pieces.empty())
+            return;
+        bool same = cover->known_end <= local_.length(segment); // more than this server has proves nothing
+        for (const TailPiece &piece : cover->pieces) {
+            if (piece.to > local_.length(segment))
+                break;
+            const std::string key = tail_piece_key(repository_->layout(), input_.timeline, size, piece);
+            const auto parsed = read_header(repository_->store(), key, cancel_);
+            const auto own = local_.digest(segment, piece.from, piece.to);
+            if (!parsed || parsed->header.digest_id == 0 || !own) {
+                same = false; // merged or removed meanwhile
+            } else if (parsed->header.plain_length != piece.to - piece.from || parsed->header.digest != *own) {
+                evidence.differs = segment;
+                return;
+            }
+        }
+        // Of a part the beginning is the same: the segment is archived anew.
+        if (same)
+            evidence.proven = segment_start(cover->end == size ? segment + 1 : segment, size);
+    }
+
+    [[nodiscard]] std::optional<AcceptedSegment> accepted(uint64_t segment) const {
+        return accepted_segment(*repository_, epochs_, input_.timeline, segment, input_.segment_size, cancel_);
+    }
+    [[nodiscard]] bool has_stored_before(uint64_t segment) const {
+        return has_wal_before(*repository_, input_.timeline, segment, input_.segment_size, cancel_);
+    }
+    // Or has expired.
+    [[nodiscard]] bool is_stored(uint64_t segment) const {
+        return accepted(segment) || (has_stored_ && !has_stored_before(segment + 1));
+    }
+
+    const std::vector<EpochDocument> &epochs_;
+    const ClaimInput &input_;
+    LocalSegments &local_;
+    const CancelToken &cancel_;
+    const std::shared_ptr<Repository> repository_;
+    TimelineTail tail_;
+    bool has_stored_ = false;
+};
 
 } // namespace
 
 std::optional<Agreement> find_agreement(const ClaimInput &input, const OpenedRepositories &repositories,
                                         const CancelToken &cancel) {
-    std::optional<Agreement> all;
     LocalSegments local(input);
-    for (const OpenedRepository &opened : repositories.opened) {
-        const auto here = agreement_with(opened, input, local, cancel);
-        if (!here)
-            continue;
-        if (!all) {
-            all = here;
-            continue;
-        }
-        // The same epoch holds in all of them: what one lacks the others get once more.
-        all->start = std::min(all->start, here->start);
-        all->breaks = all->breaks || here->breaks;
-    }
-    return all;
+    std::vector<Evidence> all;
+    for (const OpenedRepository &opened : repositories.opened)
+        if (opened.document)
+            if (const auto evidence = Comparison(opened, input, local, cancel).run())
+                all.push_back(*evidence);
+    if (all.empty())
+        return std::nullopt;
+    // One that only lags says nothing against what another proves.
+    std::optional<Lsn> proven;
+    for (const Evidence &evidence : all)
+        if (evidence.proven)
+            proven = std::max(proven.value_or(*evidence.proven), *evidence.proven);
+    if (!proven)
+        return Agreement{segment_start(local.first(), input.segment_size),
+                         std::any_of(all.begin(), all.end(), [](const Evidence &one) { return one.has_wal_before; })};
+    // The same epoch holds in all of them: what one holds differently every one gets once more.
+    Lsn start = *proven;
+    for (const Evidence &evidence : all)
+        if (evidence.differs)
+            start = std::min(start, segment_start(*evidence.differs, input.segment_size));
+    return Agreement{start, false};
 }
 
 } // namespace pgvigil

@@ -1,6 +1,8 @@
 // From where on a server that takes over on a timeline that has WAL in the repositories already archives anew (rules
-// C2): behind its newest complete segment that the repositories hold byte for byte. Before that the two histories are
-// one, whoever wrote them; from there on readers accept only the new writer's objects.
+// C2): behind its newest segment that a repository holds byte for byte, complete or as a whole tail, or at the segment
+// of which one holds the beginning as a tail. Before that the two histories are one, whoever wrote them; from there on
+// readers accept only the new writer's objects. A repository that lacks segments says nothing against that; one that
+// holds another segment before that point moves it back to there.
 // Threading: free functions, any thread; they read pg_wal and block on the stores.
 #pragma once
 
@@ -17,7 +19,7 @@ struct Agreement {
     bool breaks = false;
 };
 
-// nullopt when no repository has WAL of the server's timeline.
+// nullopt when no repository has WAL of the server's timeline, complete or streamed.
 [[nodiscard]] std::optional<Agreement> find_agreement(const ClaimInput &input, const OpenedRepositories &repositories,
                                                       const CancelToken &cancel);
 

@@ -124,6 +124,10 @@ WriterSight look_at_writer(const Repository &repository, const CancelToken &canc
     return sight;
 }
 
+uint64_t renewal_since(const Repository &repository, const WriterSight &seen, const CancelToken &cancel) {
+    return seen.epoch == 0 ? 0 : newest_renewal(repository, seen.epoch, seen.renewal, cancel).number;
+}
+
 SilenceWatch::Verdict SilenceWatch::look(const std::vector<WriterSight> &sights, int64_t now_ms) {
     if (first_.empty()) {
         first_ = sights;

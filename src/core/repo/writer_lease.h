@@ -80,6 +80,9 @@ struct WriterSight {
     }
 };
 [[nodiscard]] WriterSight look_at_writer(const Repository &repository, const CancelToken &cancel);
+// The newest renewal of the epoch that was seen, whoever is the writer by now, if it is newer than that; 0: there is
+// none.
+[[nodiscard]] uint64_t renewal_since(const Repository &repository, const WriterSight &seen, const CancelToken &cancel);
 
 // Waits, in the observer's own time, whether the writer shows anything new. One for each attempt to take over.
 class SilenceWatch {
