@@ -259,6 +259,24 @@ TEST_F(WriterClaim, ACopyBehindTheTailIsStale) {
     EXPECT_EQ(claim(server).standing, WriterStanding::kWriter) << "an older epoch's tail counts no more";
 }
 
+TEST_F(WriterClaim, AMovedDiskGoesOnFromItsTail) {
+    Server server("db1");
+    (void)claim(server).value();
+    const ClusterLayout layout(kSystem);
+    const TailRunId run{1, 1};
+    const Bytes bytes(kSegment, std::byte{5});
+    test::put_run(*memory_, layout, test::run_of(run, 1, 10, kSegment));
+    (void)test::put_piece(*memory_, layout, 1, kSegment, test::piece_of(run, 10, 0, 80), bytes);
+    put_segment(9, Lsn{10 * kSegment - 8}, 1);
+    Server moved("db2");
+    server.copy_to(moved);
+    std::ofstream(fs::path(moved.input.data_directory) / "pg_wal" / segment_name(1, 10, kSegment)) << as_text(bytes);
+    EXPECT_EQ(claim(moved).standing, WriterStanding::kDetached);
+    const Claim taken = take_over(moved.input, stores_, "moved", cancel_).value();
+    EXPECT_EQ(taken.epoch_start, Lsn{10 * kSegment});
+    EXPECT_FALSE(highest_epoch(*taken.repositories[0], cancel_)->breaks);
+}
+
 TEST_F(WriterClaim, AMissingOrForeignRepositoryStopsUntilAccepted) {
     Server server("db1");
     (void)claim(server).value();
