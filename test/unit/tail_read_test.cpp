@@ -136,6 +136,39 @@ TEST_F(TailRead, a_part_with_more_wal_behind_it_is_a_gap) {
     EXPECT_EQ(error_of([&] { return get(planned); }).code(), ErrorCode::kNotFound);
 }
 
+TEST_F(TailRead, a_tail_that_is_shorter_than_the_plan_saw_is_a_gap) {
+    use_repositories(1);
+    archive_into(0, kFirst);
+    start_run(0, kOne, 2);
+    const Bytes segment = stream(0, kSecond, kOne, 0, 20000);
+    WalGetRequest planned = request(kSecond);
+    planned.path = {parse_timeline_path("1@0/204E20"), segment_size};
+    EXPECT_TRUE(fetch(planned) == filled(segment, 20000));
+    planned.path = {parse_timeline_path("1@0/204E21"), segment_size};
+    EXPECT_EQ(error_of([&] { return get(planned); }).code(), ErrorCode::kNotFound);
+    planned.path = {parse_timeline_path("1@0/204E21,2"), segment_size};
+    EXPECT_TRUE(fetch(planned) == filled(segment, 20000)) << "timeline 2 has the segment";
+}
+
+TEST_F(TailRead, a_take_over_that_hides_a_tail_is_not_the_end) {
+    use_repositories(1);
+    put_epoch(0, 1, 1, Lsn{kMiB});
+    archive_into(0, kFirst);
+    start_run(0, kOne, 2);
+    stream(0, kSecond, kOne, 0, 20000);
+    put_epoch(0, 2, 1, Lsn{2 * kMiB});
+    const Error error = refusal(kSecond);
+    EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+    EXPECT_NE(error.detail().find("Epoch 2"), std::string::npos) << error.detail();
+    // A new run whose beginning is not there yet has nothing that can be read.
+    start_run(0, {2, 1}, 2);
+    const Bytes segment = stream(0, kSecond, {2, 1}, 10000, 20000, 2);
+    EXPECT_EQ(refusal(kSecond).code(), ErrorCode::kNotFound);
+    stream(0, kSecond, {2, 1}, 0, 10000, 2);
+    EXPECT_TRUE(fetch(kSecond) == filled(segment, 20000));
+    EXPECT_EQ(fetch(kThird), std::nullopt);
+}
+
 TEST_F(TailRead, absence_with_a_tail_behind_it_is_a_gap) {
     use_repositories(2);
     archive_into(0, kFirst);

@@ -1,7 +1,11 @@
 #include "plan/backup_kind.h"
+#include "plan/chains.h"
 #include "plan/recovery_windows.h"
+#include "plan/restore_plan.h"
+#include "plan/retention_wal.h"
 #include "plan/timeline_path.h"
 #include "plan_test_support.h"
+#include "transfer/wal_get_path.h"
 
 #include <gtest/gtest.h>
 
@@ -67,23 +71,79 @@ TEST(TimelineBreak, ABackupBeforeABreakIsNobodysParent) {
     EXPECT_FALSE(objection_to(parent, now));
 }
 
-TEST(TimelineBreak, APathWhoseAncestorWasTakenOverLaterIsNotOffered) {
+TEST(TimelineBreak, APathWhoseAncestorWasTakenOverLaterBeginsAtTheSwitch) {
     Catalog catalog = two_timelines();
     catalog.epochs.push_back(epoch(2, 2, at(10, 500)));
-    ASSERT_TRUE(path_to(catalog, 2));
+    ASSERT_EQ(path_to(catalog, 2)->size(), 2U);
     // Behind the switch, and in its segment, which is read from timeline 2.
     catalog.epochs.push_back(epoch(3, 1, at(10)));
-    EXPECT_TRUE(path_to(catalog, 2));
+    EXPECT_EQ(path_to(catalog, 2)->size(), 2U);
     catalog.epochs.push_back(epoch(4, 1, at(9)));
-    EXPECT_FALSE(path_to(catalog, 2));
+    const TimelinePath path = path_to(catalog, 2).value();
+    ASSERT_EQ(path.size(), 1U);
+    EXPECT_EQ(path.front().timeline, 2U);
+    EXPECT_EQ(path.front().start, at(10, 500));
     EXPECT_TRUE(path_to(catalog, 1));
+    EXPECT_EQ(contiguous_reach(catalog, path, at(10, 600)).end, at(16));
+    EXPECT_EQ(contiguous_reach(catalog, path, at(9)).end, at(9)) << "nothing of the path is there";
+}
+
+TEST(TimelineBreak, WhatTheChildHoldsAloneIsRestorable) {
+    Catalog catalog = two_timelines();
+    catalog.epochs.push_back(epoch(2, 2, at(10, 500)));
+    catalog.epochs.push_back(epoch(3, 1, at(9)));
+    CommitDocument of_ancestor = backup("20261101T000000F", 1, at(8), at(8, 200), 1000);
+    of_ancestor.epoch = 1;
+    CommitDocument crossing = backup("20261101T000001F", 1, at(9, 100), at(11), 2000);
+    crossing.stop_timeline = 2;
+    crossing.epoch = 1;
+    CommitDocument of_child = backup("20261101T000002F", 2, at(10, 600), at(11), 3000);
+    of_child.epoch = 2;
+    catalog.backups = {of_ancestor, crossing, of_child};
+    EXPECT_TRUE(is_restorable(catalog, of_ancestor)) << "on its own timeline";
+    EXPECT_FALSE(is_restorable(catalog, crossing));
+    EXPECT_TRUE(is_restorable(catalog, of_child));
+    EXPECT_FALSE(is_on_path(of_ancestor, *path_to(catalog, 2)));
+    RestoreRequest request;
+    StatedFacts facts;
+    const RestorePlan plan = plan_restore(catalog, request, facts);
+    EXPECT_EQ(plan.backup, of_child.id);
+    EXPECT_EQ(plan.target_timeline, 2U);
+    EXPECT_EQ(plan.wal_to, at(16));
+    EXPECT_EQ(to_string(plan.path), "2");
+    request.backup = of_ancestor.id;
+    EXPECT_EQ(plan_restore(catalog, request, facts).target_timeline, 1U);
+    // What retention keeps of the path begins with the switch.
+    WalNeeds needs(catalog.segment_size);
+    needs.add_path(plan.path, Lsn{}, "test");
+    const auto kept = needs.result();
+    ASSERT_EQ(kept.size(), 1U);
+    EXPECT_EQ(kept.at(2).front().first, 10U);
+}
+
+// Timeline 3 leaves 2 in segment 14: what was taken over decides where the path begins.
+TEST(TimelineBreak, OnlyTheStepsUpToTheMixedOneAreLeftOut) {
+    Catalog catalog = two_timelines();
+    TimelineWal third;
+    third.timeline = 3;
+    third.runs = {{14, 18}};
+    third.has_history = true;
+    third.ancestors = {{1, at(10, 500), ""}, {2, at(14, 700), ""}};
+    catalog.timelines.push_back(third);
+    catalog.epochs = {epoch(1, 1, at(1)), epoch(2, 2, at(10, 500)), epoch(3, 3, at(14, 700)), epoch(4, 1, at(5))};
+    EXPECT_EQ(to_string(*path_to(catalog, 3)), "2@" + to_string(at(14, 700)) + ",3");
+    EXPECT_EQ(contiguous_reach(catalog, *path_to(catalog, 3), at(11)).end, at(19));
+    catalog.epochs.push_back(epoch(5, 2, at(12)));
+    EXPECT_EQ(to_string(*path_to(catalog, 3)), "3");
+    EXPECT_EQ(path_to(catalog, 3)->front().start, at(14, 700));
+    EXPECT_EQ(to_string(*path_to(catalog, 2)), "2");
 }
 
 TEST(TimelineBreak, WhatWasTakenOverBeforeTheTimelineBeganIsItsOwnHistory) {
     Catalog catalog = two_timelines();
     catalog.epochs.push_back(epoch(2, 1, at(5)));
     catalog.epochs.push_back(epoch(3, 2, at(10, 500)));
-    EXPECT_TRUE(path_to(catalog, 2));
+    EXPECT_EQ(path_to(catalog, 2)->size(), 2U);
 }
 
 } // namespace

@@ -126,10 +126,89 @@ TEST_F(WalGet, cuts_an_ancestor_where_the_plan_leaves_it) {
 }
 
 TEST(WalGetPath, is_written_as_it_is_read) {
-    for (const char *text : {"1", "1@0/3000028,2", "1@0/3000028,2@0/5000000,7@1/0"})
+    for (const char *text : {"1", "2", "1@0/3000028,2", "2@0/3000028,3", "1@0/3000028,2@0/5000000,7@1/0"})
         EXPECT_EQ(to_string(parse_timeline_path(text)), text);
     for (const char *text : {"", "0", "1,2", "2@0/1,1", "1@0/5,2@0/4,3", "1@", "1@0/0", "x", "1@0/1,", "1 "})
         EXPECT_THROW((void)parse_timeline_path(text), Error) << text;
+}
+
+// Where an ancestor holds another history the path begins with a later timeline.
+TEST(WalGetPath, begins_behind_an_ancestor_that_is_left_out) {
+    WalPath path{parse_timeline_path("2@0/500400,3"), kMiB};
+    EXPECT_EQ(path.bytes_of(*parse_wal_file_name(segment_name(1, 3, kMiB))), 0U);
+    EXPECT_EQ(path.bytes_of(*parse_wal_file_name(segment_name(2, 3, kMiB))), kMiB);
+    path.steps.front().start = Lsn{0x300400};
+    EXPECT_EQ(path.bytes_of(*parse_wal_file_name(segment_name(2, 2, kMiB))), 0U);
+    EXPECT_EQ(path.bytes_of(*parse_wal_file_name(segment_name(2, 3, kMiB))), kMiB);
+    EXPECT_EQ(path.bytes_of(*parse_wal_file_name(segment_name(2, 5, kMiB))), 0x400U);
+}
+
+TEST(WalGetPath, demands_what_was_planned) {
+    const auto demands = [](const char *text, TimelineId timeline, uint64_t segment) {
+        const WalPath path{parse_timeline_path(text), kMiB};
+        return path.demands(*parse_wal_file_name(segment_name(timeline, segment, kMiB)));
+    };
+    // The segment of the switch is read from timeline 2.
+    EXPECT_TRUE(demands("1@0/200400,2@0/400400", 1, 1));
+    EXPECT_FALSE(demands("1@0/200400,2@0/400400", 1, 2));
+    EXPECT_FALSE(demands("1@0/200400,2@0/400400", 1, 3));
+    EXPECT_TRUE(demands("1@0/200400,2@0/400400", 2, 2));
+    EXPECT_TRUE(demands("1@0/200400,2@0/400400", 2, 4));
+    EXPECT_FALSE(demands("1@0/200400,2@0/400400", 2, 5));
+    EXPECT_FALSE(demands("1@0/200400,2@0/400000", 2, 4));
+    EXPECT_FALSE(demands("1@0/200400,2", 2, 3)) << "open";
+    EXPECT_TRUE(demands("1@0/200000,2", 1, 1));
+    // The plan ends where timeline 2 begins, of which nothing is there.
+    EXPECT_TRUE(demands("1@0/200400,2@0/200400", 1, 2));
+    EXPECT_FALSE(demands("1@0/200400,2@0/200400", 2, 2));
+}
+
+TEST_F(WalGet, what_the_plan_counts_on_is_not_absent) {
+    use_repositories(1);
+    archive_into(0, kFirst);
+    WalGetRequest planned = request(kSecond);
+    planned.path = {parse_timeline_path("1@0/200400"), segment_size};
+    const Error error = error_of([&] { return get(planned); });
+    EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+    EXPECT_TRUE(error.is_retryable());
+    // The server's own copy, which a backup has brought, is as good.
+    std::ofstream(target.path() + "/" + kSecond) << "its own";
+    EXPECT_EQ(get(planned), std::nullopt);
+    std::filesystem::remove(target.path() + "/" + kSecond);
+    planned.path = {parse_timeline_path("1@0/200000"), segment_size};
+    EXPECT_EQ(get(planned), std::nullopt);
+    planned.path = {parse_timeline_path("1@0/200400,2@0/300000"), segment_size};
+    EXPECT_EQ(get(planned), std::nullopt) << "timeline 2 has it";
+    planned.path = {parse_timeline_path("1@0/300400,2@0/400000"), segment_size};
+    EXPECT_EQ(error_of([&] { return get(planned); }).code(), ErrorCode::kNotFound);
+    EXPECT_EQ(get(request(kSecond)), std::nullopt) << "without a plan";
+}
+
+// A new writer rules from its epoch on, and has stored nothing: what is there of the old one does not count.
+TEST_F(WalGet, a_take_over_that_hides_wal_is_not_the_end) {
+    use_repositories(2);
+    put_epoch(0, 1, 1, Lsn{kMiB});
+    put_epoch(1, 1, 1, Lsn{kMiB});
+    archive_into(0, kFirst);
+    archive_into(1, kSecond);
+    EXPECT_EQ(get(request(kThird)), std::nullopt);
+    put_epoch(0, 2, 1, Lsn{2 * kMiB});
+    put_epoch(1, 2, 1, Lsn{2 * kMiB});
+    const Error error = error_of([&] { return get(request(kSecond)); });
+    EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+    EXPECT_TRUE(error.is_retryable());
+    EXPECT_NE(error.detail().find("Epoch 2 of host \"host\" began at 0/200000 on timeline 1"), std::string::npos)
+        << error.detail();
+    EXPECT_EQ(get(request(kSecond, WalGetMode::kStandby)), std::nullopt);
+    EXPECT_EQ(get(request(kThird)), std::nullopt) << "nothing is hidden behind";
+    WalGetRequest planned = request(kSecond);
+    planned.path = {parse_timeline_path("1@0/200000"), segment_size};
+    EXPECT_EQ(get(planned), std::nullopt) << "the plan ends there";
+    // Once the new writer has stored something, what lies behind that is nobody's.
+    archive_into(1, kThird);
+    EXPECT_EQ(error_of([&] { return get(request(kThird)); }).code(), ErrorCode::kNotFound);
+    archive_into(0, kSecond, 2, 2, Lsn{2 * kMiB});
+    EXPECT_EQ(get(request(kThird)), std::nullopt);
 }
 
 // A timeline that nothing was stored of yet is not entered: its switch lies behind the end that was planned.

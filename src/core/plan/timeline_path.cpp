@@ -49,25 +49,26 @@ bool begins_before(Lsn begin, Lsn end, uint64_t segment_size) {
     return segment_size == 0 ? begin < end : segment_of(begin, segment_size) < segment_of(end, segment_size);
 }
 
-// Whether a later epoch than the one in which a timeline of the path was begun took over on one of its ancestors before
-// the path leaves that one: what is stored of the ancestor there is not what the timeline goes on from.
-bool is_mixed(const Catalog &catalog, const TimelinePath &path) {
+// How many of the first steps are left out: a later epoch than the one in which a timeline of the path was begun took
+// over on one of its ancestors before the path leaves that one. What is stored of the ancestor there is not what the
+// timeline goes on from, and what lies before it leads nowhere on this path.
+ptrdiff_t mixed_steps(const Catalog &catalog, const TimelinePath &path) {
+    ptrdiff_t mixed = 0;
     for (size_t child = 1; child < path.size(); ++child) {
         const auto first = std::find_if(catalog.epochs.begin(), catalog.epochs.end(), [&](const EpochDocument &epoch) {
             return epoch.timeline == path[child].timeline;
         });
         if (first == catalog.epochs.end())
             continue;
-        const bool mixed = std::any_of(first + 1, catalog.epochs.end(), [&](const EpochDocument &epoch) {
-            return std::any_of(
-                path.begin(), path.begin() + static_cast<ptrdiff_t>(child), [&](const TimelineStep &step) {
+        for (size_t ancestor = 0; ancestor < child; ++ancestor) {
+            const TimelineStep &step = path[ancestor];
+            if (std::any_of(first + 1, catalog.epochs.end(), [&](const EpochDocument &epoch) {
                     return step.timeline == epoch.timeline && begins_before(epoch.lsn, step.end, catalog.segment_size);
-                });
-        });
-        if (mixed)
-            return true;
+                }))
+                mixed = std::max(mixed, static_cast<ptrdiff_t>(ancestor) + 1);
+        }
     }
-    return false;
+    return mixed;
 }
 
 } // namespace
@@ -89,8 +90,7 @@ std::optional<TimelinePath> path_to(const Catalog &catalog, TimelineId timeline)
             start = ancestor.end;
         }
     path.push_back({timeline, start, Lsn{}});
-    if (is_mixed(catalog, path))
-        return std::nullopt;
+    path.erase(path.begin(), path.begin() + mixed_steps(catalog, path));
     return path;
 }
 
@@ -120,7 +120,7 @@ Reach contiguous_reach(const Catalog &catalog, const TimelinePath &path, Lsn fro
     for (const TimelineStep &step : path)
         if (step.start <= from)
             reach.timeline = step.timeline;
-    if (size == 0)
+    if (size == 0 || from < path.front().start)
         return reach;
     for (uint64_t segment = segment_of(from, size);;) {
         const TimelineId owner = owner_of_segment(path, segment, size);

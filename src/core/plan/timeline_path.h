@@ -12,15 +12,16 @@ namespace pgvigil {
 
 struct TimelineStep {
     TimelineId timeline = 0;
-    Lsn start; // 0 for the first
+    Lsn start; // where the one before ends, whether that is on the path or not; 0 where the cluster began
     Lsn end;   // where the next begins; invalid (0) for the last: open
 };
 
 using TimelinePath = std::vector<TimelineStep>; // oldest first
 
-// nullopt when the catalog has neither WAL nor a backup of the timeline, its history file is missing, or an ancestor
-// was taken over before the timeline left it, by an epoch later than the timeline's first: its WAL is another
-// history's.
+// nullopt when the catalog has neither WAL nor a backup of the timeline, or its history file is missing. Where an
+// ancestor was taken over before the path leaves it, by an epoch later than the first of a timeline that came of it,
+// its WAL is another history's: the path begins with the timeline behind it, at the switch. What begins there can be
+// restored.
 [[nodiscard]] std::optional<TimelinePath> path_to(const Catalog &catalog, TimelineId timeline);
 
 // Whether `backup` was taken on this path: each of its positions lies on the path's timeline of that position.

@@ -2,8 +2,10 @@
 
 #include "base/error.h"
 #include "plan/catalog_union.h"
+#include "repo/epochs.h"
 #include "transfer/restore_facts.h"
 
+#include <algorithm>
 #include <optional>
 #include <type_traits>
 
@@ -97,6 +99,20 @@ bool wal_goes_on(const Catalog &catalog, const RestorePlan &plan) {
            (!wal->streamed.empty() && wal->streamed.rbegin()->first > last);
 }
 
+// Whether the plan ends where somebody took over who has stored nothing yet, and a former writer's segments lie behind:
+// they do not count (rules C2).
+bool former_wal_goes_on(const Catalog &catalog, const RestorePlan &plan) {
+    const TimelineWal *wal = catalog.timeline(plan.target_timeline);
+    if (wal == nullptr || !plan.wal_to.is_valid())
+        return false;
+    const auto ruling = [&](uint64_t segment) {
+        return lowest_accepted_epoch(catalog.epochs, wal->timeline, segment, catalog.segment_size);
+    };
+    const uint64_t last = segment_before(plan.wal_to, catalog.segment_size);
+    return std::any_of(wal->header_epochs.upper_bound(last), wal->header_epochs.end(),
+                       [&](const auto &entry) { return ruling(entry.first) > std::max(entry.second, ruling(last)); });
+}
+
 } // namespace
 
 PlannedRestore plan_over(const std::vector<PlanSource> &sources, const RestoreRequest &request,
@@ -109,7 +125,10 @@ PlannedRestore plan_over(const std::vector<PlanSource> &sources, const RestoreRe
     UnitedWalFacts facts(sources, planned.catalog, cancel);
     planned.plan = plan_restore(planned.catalog, request, facts);
     const bool to_the_end = planned.plan.to_planned_end || std::holds_alternative<LatestTarget>(request.target);
-    planned.goes_on = to_the_end && wal_goes_on(planned.catalog, planned.plan);
+    planned.goes_on = to_the_end && (wal_goes_on(planned.catalog, planned.plan) ||
+                                     std::any_of(catalogs.begin(), catalogs.end(), [&](const Catalog &catalog) {
+                                         return former_wal_goes_on(catalog, planned.plan);
+                                     }));
     return planned;
 }
 

@@ -22,7 +22,7 @@ struct PlanSource {
 struct PlannedRestore {
     RestorePlan plan;
     Catalog catalog;      // of all sources together
-    bool goes_on = false; // WAL exists behind the plan's end, after a gap
+    bool goes_on = false; // WAL exists behind the plan's end, after a gap, or of a former writer
 };
 
 // `sources` holds at least one.

@@ -1,11 +1,12 @@
 // Answers a server's restore_command: puts one WAL file into its place, or says that there is none (rules E1).
 //
 // In recovery "absent" ends replay for good, so it is only said when every repository confirmed it and holds nothing
-// later on the timeline; a failure or a gap is tried again for a while and then thrown, which stops the server instead
-// of losing commits without a word. A standby asks again by itself, so there each question is asked once. A file built
-// from the streamed tail of an unfinished segment is answered here and nowhere else: the read-ahead only ever holds
-// complete segments (rules B9). One that lacks bytes of the path is answered only where nothing later exists, as the
-// end of the WAL is. Threading: one thread. Errors: the last failure; kNotFound for a gap that stayed.
+// later on the timeline, the plan does not count on the file, and no take-over hides what a former writer stored of it;
+// a failure or a gap is tried again for a while and then thrown, which stops the server instead of losing commits
+// without a word. A standby asks again by itself, so there each question is asked once. A file built from the streamed
+// tail of an unfinished segment is answered here and nowhere else: the read-ahead only ever holds complete segments
+// (rules B9). One that lacks bytes of the path is answered only where nothing later exists and the plan did not see
+// more, as the end of the WAL is. Threading: one thread. Errors: the last failure; kNotFound for a gap that stayed.
 #pragma once
 
 #include "base/cancel.h"

@@ -13,11 +13,28 @@ uint64_t WalPath::bytes_of(const WalFileName &segment) const noexcept {
         if (step.timeline != segment.timeline)
             continue;
         const uint64_t start = segment_start(segment_number(segment, segment_size), segment_size).value;
+        if (start + segment_size <= step.start.value)
+            return 0;
         if (!step.end.is_valid())
             return segment_size;
         return step.end.value <= start ? 0 : std::min(step.end.value - start, segment_size);
     }
     return 0;
+}
+
+bool WalPath::demands(const WalFileName &file) const noexcept {
+    if (file.kind != WalFileKind::kSegment)
+        return false;
+    // A timeline that the plan enters with nothing of its own leaves the end to the one before.
+    const auto last = std::find_if(steps.rbegin(), steps.rend(), [](const TimelineStep &step) {
+        return !step.end.is_valid() || step.start < step.end;
+    });
+    const auto step = std::find_if(steps.rbegin(), steps.rend(),
+                                   [&](const TimelineStep &candidate) { return candidate.timeline == file.timeline; });
+    if (last == steps.rend() || step == steps.rend() || step < last || !step->end.is_valid())
+        return false;
+    const uint64_t bytes = bytes_of(file);
+    return step == last ? bytes > 0 : bytes == segment_size;
 }
 
 std::string to_string(const TimelinePath &path) {

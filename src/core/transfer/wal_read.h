@@ -72,6 +72,11 @@ class WalReader {
     // there any more does not count. Throws unless every repository could be asked.
     [[nodiscard]] bool anything_later(std::string_view name, const CancelToken &cancel);
 
+    // The epoch that rules the segment `name` if its writer has stored nothing that counts since it began, while WAL of
+    // former writers, which does not count any more, is there at or behind the segment: what looks like the end of the
+    // WAL may not be one. nullopt otherwise, and for other files. Throws unless every repository could be asked.
+    [[nodiscard]] std::optional<EpochDocument> silent_take_over(std::string_view name, const CancelToken &cancel);
+
   private:
     struct Source {
         std::shared_ptr<Repository> repository;
