@@ -216,7 +216,9 @@ bool is_news(const char *file, const ErrorReport &report) {
 
 // The last things of a writer, when nothing more is written.
 void end_writing() {
-    if (server_facts().in_recovery || !server_goes_down())
+    // The keeper's end alone says nothing: it may have been terminated, and the archiver as well, on a server that goes
+    // on. That one would not get its lease back.
+    if (server_facts().in_recovery || !server_goes_down() || !shutdown_is_complete())
         return;
     const Settings settings = session ? session->settings() : current_settings();
     std::optional<Claim> claim;

@@ -10,11 +10,15 @@
 
 #include "base/error.h"
 #include "base/wal_name.h"
+#include "pgdata/history_file.h"
 #include "repo/accepted_wal.h"
+#include "repo/expired_wal.h"
+#include "storage/posix/posix_files.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <dirent.h>
+#include <fcntl.h>
 #include <memory>
 #include <set>
 #include <unistd.h>
@@ -22,6 +26,8 @@
 namespace pgvigil {
 
 namespace {
+
+constexpr uint64_t kMaxHistoryBytes = uint64_t{16} * 1024 * 1024 + 1; // one more than is accepted
 
 struct CloseDirectory {
     void operator()(::DIR *directory) const noexcept { ::closedir(directory); }
@@ -47,16 +53,23 @@ std::set<uint64_t> local_segments(const std::string &wal_directory, const WalRan
 } // namespace
 
 std::vector<WalRange> timeline_ancestors(TimelineId timeline) {
-    List *history = nullptr;
-    pg_section([&]() noexcept { history = readTimeLineHistory(timeline); });
-    std::vector<WalRange> ancestors;
-    for (int i = 0; i < list_length(history); ++i) {
-        const auto *entry = static_cast<const TimeLineHistoryEntry *>(list_nth(history, i));
-        if (entry->tli != timeline)
-            ancestors.push_back({entry->tli, Lsn{entry->begin}, Lsn{entry->end}});
+    if (timeline <= 1)
+        return {};
+    // Not readTimeLineHistory(): what it cannot read ends the process, and the next one would read it again.
+    const std::string path = "pg_wal/" + history_name(timeline);
+    const FileHandle file = open_at(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (!file) {
+        if (errno != ENOENT)
+            throw system_error("could not open file \"" + path + "\"", errno);
+        return {};
     }
-    // Asked for again and again while a file is refused, in an archiver whose memory is not reset before 17.
-    pg_section([&]() noexcept { list_free_deep(history); });
+    const Bytes text = read_at(file, 0, kMaxHistoryBytes, path, CancelToken());
+    std::vector<WalRange> ancestors;
+    Lsn begin;
+    for (const TimelineSwitch &ancestor : parse_history_file(as_text(text), timeline)) {
+        ancestors.push_back({ancestor.timeline, begin, ancestor.end});
+        begin = ancestor.end;
+    }
     return ancestors;
 }
 
@@ -96,14 +109,19 @@ LocalHistory local_history(const ServerFacts &facts) {
     return local;
 }
 
-// Segments that are stored under their names, but by a writer that readers do not accept there any more.
+// Segments that are stored under their names, but by a writer that readers do not accept there any more. What has
+// expired was stored, and is not missed.
 std::set<std::string> unreadable_of(const std::set<std::string> &segments, uint64_t segment_size,
                                     const Repository &repository, const CancelToken &cancel) {
     const std::vector<EpochDocument> epochs = list_epochs(repository, 0, cancel);
+    const auto expired = expired_runs(list_expired_wal(repository, cancel), epochs, segment_size);
     std::set<std::string> names;
     for (const std::string &name : segments) {
         const WalFileName file = parse_wal_file_name(name).value();
         const uint64_t segment = segment_number(file, segment_size);
+        const auto runs = expired.find(file.timeline);
+        if (runs != expired.end() && find_run(runs->second, segment) != nullptr)
+            continue;
         // Where only one epoch may have written, a name in a listing says as much.
         if (lowest_accepted_epoch(epochs, file.timeline, segment, segment_size) > 1 &&
             !accepted_segment(repository, epochs, file.timeline, segment, segment_size, cancel))
@@ -138,6 +156,21 @@ std::set<std::string> missing_of(const LocalHistory &local,
         stop);
 }
 
+// Hands a file of pg_wal to the archiver; false when it waits there already. To be called in pg_section().
+bool hand_over(const char *file) noexcept {
+    char done[MAXPGPATH];
+    const bool waits = XLogArchiveIsReady(file);
+    if (!waits)
+        XLogArchiveNotify(file);
+    // With .done beside .ready the next checkpoint would take the file away unarchived: XLogArchiveCheckDone() asks for
+    // .done first. It may also be left from a try that a crash cut off here, so it goes in any case, and last: a file
+    // with neither would be handed over by a checkpoint only, and a history file by nobody.
+    StatusFilePath(done, file, ".done");
+    if (::access(done, F_OK) == 0)
+        (void)durable_unlink(done, LOG);
+    return !waits;
+}
+
 } // namespace
 
 std::set<std::string> missing_history(const ServerFacts &facts,
@@ -155,15 +188,14 @@ size_t close_promotion_gap(const Settings &settings, const ServerFacts &facts, c
     size_t handed_over = 0;
     for (const std::string &name : missing_of(local, claim.repositories, stop)) {
         const char *file = name.c_str();
-        bool waits = false;
+        bool anew = false;
         pg_section([&]() noexcept {
-            waits = XLogArchiveIsReady(file);
-            if (waits)
-                return;
-            ereport(LOG, (errmsg("pgvigil archives WAL file \"%s\", which the former primary did not archive", file)));
-            XLogArchiveNotify(file);
+            anew = hand_over(file);
+            if (anew)
+                ereport(LOG,
+                        (errmsg("pgvigil archives WAL file \"%s\", which the former primary did not archive", file)));
         });
-        handed_over += waits ? 0 : 1;
+        handed_over += anew ? 1 : 0;
     }
     return handed_over;
 }
@@ -192,12 +224,10 @@ size_t archive_own_anew(const Claim &claim, const ServerFacts &facts, const std:
     for (const std::string &name : missing) {
         const char *file = name.c_str();
         pg_section([&]() noexcept {
-            if (XLogArchiveIsReady(file))
-                return;
-            ereport(LOG, (errmsg("pgvigil archives WAL file \"%s\" anew: the repository has it from a server that is "
-                                 "the writer no more, or not at all",
-                                 file)));
-            XLogArchiveNotify(file);
+            if (hand_over(file))
+                ereport(LOG, (errmsg("pgvigil archives WAL file \"%s\" anew: the repository has it from a server that "
+                                     "is the writer no more, or not at all",
+                                     file)));
         });
     }
     return missing.size();

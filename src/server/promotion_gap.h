@@ -21,7 +21,8 @@
 
 namespace pgvigil {
 
-// The timelines that `timeline` descends from, each with its part of the history, as pg_wal's history file says.
+// The timelines that `timeline` descends from, each with its part of the history, oldest first, as pg_wal's history
+// file says; none where there is no such file. Throws kCorrupt for a damaged one.
 [[nodiscard]] std::vector<WalRange> timeline_ancestors(TimelineId timeline);
 
 // The names of what this server has of its own history and one of `repositories` lacks: complete segments of ancestor
@@ -36,7 +37,7 @@ size_t close_promotion_gap(const Settings &settings, const ServerFacts &facts, c
 
 // A server that took over on a timeline of which the repositories have WAL: from its epoch's start on readers accept
 // only what it stores itself, so everything complete from there on is handed to the archiver, whatever archive_status
-// says, unless it is there already. Returns how many files those were.
+// says, unless it is there already, or has expired. Returns how many files those were.
 size_t archive_own_anew(const Claim &claim, const ServerFacts &facts, const std::function<bool()> &stop);
 
 // Whether the segment `file` ends behind the end of an ancestor timeline of this server: it is no part of this server's

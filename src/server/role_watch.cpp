@@ -53,6 +53,10 @@ void publish(WriterRole role, const std::optional<Claim> &claim, const std::opti
     const char *hint = error ? error->hint().c_str() : "";
     with_lock(LW_EXCLUSIVE, [=](SharedState &shared) noexcept {
         shared.writer.role = role;
+        if (role == WriterRole::kFenced)
+            shared.writer.fenced = true;
+        else if (role == WriterRole::kWriter)
+            shared.writer.fenced = false;
         if (claimed) {
             shared.writer.epoch = epoch;
             shared.writer.epoch_timeline = timeline;

@@ -69,6 +69,17 @@ ServerFacts server_facts() {
     return facts;
 }
 
+bool shutdown_is_complete() {
+    bool complete = false;
+    pg_section([&]() noexcept {
+        bool crc_is_right = false;
+        ControlFileData *const control = get_controlfile(DataDir, &crc_is_right);
+        complete = crc_is_right && control->state == DB_SHUTDOWNED;
+        pfree(control);
+    });
+    return complete;
+}
+
 bool archives_with_pgvigil() {
     return XLogArchiveMode != ARCHIVE_MODE_OFF && strcmp(XLogArchiveLibrary, "pgvigil") == 0;
 }

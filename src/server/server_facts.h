@@ -31,6 +31,9 @@ struct ServerFacts {
 // To be called once this server has been granted the writer's role.
 void note_known_current();
 
+// Whether the shutdown checkpoint is done: no WAL is written any more.
+[[nodiscard]] bool shutdown_is_complete();
+
 // Whether this server archives with pgvigil: archive_mode and archive_library say so.
 [[nodiscard]] bool archives_with_pgvigil();
 

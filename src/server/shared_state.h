@@ -63,6 +63,7 @@ enum class WriterRole : uint8_t {
 
 struct SharedWriter {
     WriterRole role;
+    bool fenced; // found to be so, and not found to be the writer since: also while the repository does not answer
     uint64_t epoch;
     TimeLineID epoch_timeline;
     XLogRecPtr epoch_start;

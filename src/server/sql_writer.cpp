@@ -36,12 +36,15 @@ Settings settings_with_repository() {
     return settings;
 }
 
-// What holds a repository; what is new or does not answer is the claim's affair.
+// What holds a repository; what is new is the claim's affair. What does not answer as well, unless `all` have to: a
+// writer that is not seen is no silent one.
 std::vector<std::shared_ptr<Repository>> repositories_there(const Settings &settings, const ServerFacts &facts,
-                                                            const CancelToken &cancel) {
+                                                            bool all, const CancelToken &cancel) {
     std::vector<std::shared_ptr<Repository>> repositories;
     for (const OpenedStore &opened : open_stores(settings, facts, cancel))
-        if (opened.document)
+        if (opened.problem && all)
+            throw Error(*opened.problem);
+        else if (opened.document)
             repositories.push_back(
                 std::make_shared<Repository>(opened.store, *opened.document, opened.url, facts.system_identifier));
     return repositories;
@@ -76,16 +79,16 @@ std::string name_of(const EpochDocument &writer) {
            std::to_string(writer.number) + ")";
 }
 
-// Returns once the other writer was silent for a whole term of this server's clock (rules C4).
-void wait_for_silence(const std::vector<std::shared_ptr<Repository>> &repositories, const EpochDocument &writer,
-                      int64_t term_ms) {
+// Returns what was seen once the other writer was silent for a whole term of this server's clock (rules C4).
+std::vector<WriterSight> wait_for_silence(const std::vector<std::shared_ptr<Repository>> &repositories,
+                                          const EpochDocument &writer, int64_t term_ms) {
     SilenceWatch watch(term_ms);
     for (;;) {
         const std::vector<WriterSight> sights = look_at_repositories(repositories);
         const int64_t now = boot_time_ms();
         switch (watch.look(sights, now)) {
         case SilenceWatch::Verdict::kSilent:
-            return;
+            return sights;
         case SilenceWatch::Verdict::kAlive:
             throw Error(ErrorCode::kNotWriter, "the writer of the repository is alive")
                 .detail(name_of(writer) + ", and it has shown a sign of life while it was watched.")
@@ -115,6 +118,35 @@ void warn_of_life(const std::vector<std::shared_ptr<Repository>> &repositories, 
     });
 }
 
+// The last look and the new epoch are not one step: a sign of life between them comes too late to stop the take-over.
+void warn_of_late_life(const std::vector<std::shared_ptr<Repository>> &repositories,
+                       const std::vector<WriterSight> &seen, const EpochDocument &writer) {
+    std::string detail;
+    try {
+        detail = in_background([&](const CancelToken &cancel) {
+            std::string found;
+            for (size_t i = 0; i < seen.size() && found.empty(); ++i)
+                if (const uint64_t late = renewal_since(*repositories[i], seen[i], cancel); late != 0)
+                    found = name_of(writer) + ", and its renewal " + std::to_string(late) + " stands in \"" +
+                            repositories[i]->url() + "\".";
+            return found;
+        });
+    } catch (const Error &error) {
+        if (error.code() == ErrorCode::kCancelled)
+            throw;
+        detail = "Whether it has is not known: " + error.message(); // the take-over itself has succeeded
+    }
+    if (detail.empty())
+        return;
+    const char *text = detail.c_str();
+    pg_section([=]() noexcept {
+        ereport(WARNING, (errmsg("the server that is taken over from may have shown a sign of life meanwhile"),
+                          errdetail_internal("%s", text),
+                          errhint("It can write no more, but it may have acknowledged WAL that is given up now: "
+                                  "end it, and compare its data.")));
+    });
+}
+
 int64_t take_over_now(const std::string &reason, bool only_if_silent) {
     if (reason.find_first_not_of(" \t\r\n") == std::string::npos)
         throw Error(ErrorCode::kInvalidArgument, "the reason for taking over is empty")
@@ -124,17 +156,22 @@ int64_t take_over_now(const std::string &reason, bool only_if_silent) {
     if (facts.in_recovery)
         throw Error(ErrorCode::kNotWriter, "a server in recovery cannot take over")
             .hint("Promote it first. A standby that streamed from the writer takes over by itself then.");
-    const auto repositories =
-        in_background([&](const CancelToken &cancel) { return repositories_there(settings, facts, cancel); });
-    if (const auto writer = other_writer(repositories, facts)) {
-        if (only_if_silent)
-            wait_for_silence(repositories, *writer, settings.writer_term_ms);
-        else
-            warn_of_life(repositories, *writer, settings.writer_term_ms);
+    const auto repositories = in_background(
+        [&](const CancelToken &cancel) { return repositories_there(settings, facts, only_if_silent, cancel); });
+    const auto writer = other_writer(repositories, facts);
+    std::optional<uint64_t> only_after;
+    std::vector<WriterSight> seen;
+    if (writer && only_if_silent) {
+        seen = wait_for_silence(repositories, *writer, settings.writer_term_ms);
+        only_after = writer->number;
+    } else if (writer) {
+        warn_of_life(repositories, *writer, settings.writer_term_ms);
     }
-    const uint64_t epoch =
-        in_background([&](const CancelToken &cancel) { return order_take_over(settings, facts, reason, cancel); });
+    const uint64_t epoch = in_background(
+        [&](const CancelToken &cancel) { return order_take_over(settings, facts, reason, only_after, cancel); });
     wake_others();
+    if (!seen.empty())
+        warn_of_late_life(repositories, seen, *writer);
     return static_cast<int64_t>(epoch);
 }
 

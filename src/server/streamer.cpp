@@ -49,8 +49,8 @@ WriterRole published_role() {
 bool another_writes() {
     bool another = false;
     with_lock(LW_SHARED, [&](SharedState &shared) noexcept {
-        another = shared.writer.role == WriterRole::kFenced ||
-                  (shared.lease.lost_epoch != 0 && shared.lease.lost_epoch >= shared.writer.epoch);
+        another =
+            shared.writer.fenced || (shared.lease.lost_epoch != 0 && shared.lease.lost_epoch >= shared.writer.epoch);
     });
     return another;
 }

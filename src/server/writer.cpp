@@ -79,8 +79,10 @@ std::vector<std::shared_ptr<Repository>> all_repositories(const Claim &claim, co
 }
 
 uint64_t order_take_over(const Settings &settings, const ServerFacts &facts, const std::string &reason,
-                         const CancelToken &cancel) {
-    return take_over(input_for(settings, facts), name_stores(settings, facts), reason, cancel).value().epoch;
+                         std::optional<uint64_t> only_after, const CancelToken &cancel) {
+    ClaimInput input = input_for(settings, facts);
+    input.only_after = only_after;
+    return take_over(input, name_stores(settings, facts), reason, cancel).value().epoch;
 }
 
 std::vector<std::string> order_acceptance(const Settings &settings, const ServerFacts &facts,

@@ -9,6 +9,7 @@
 #include "repo/writer_claim.h"
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,9 +30,10 @@ namespace pgvigil {
 [[nodiscard]] std::vector<std::shared_ptr<Repository>> all_repositories(const Claim &claim, const Settings &settings,
                                                                         const ServerFacts &facts);
 
-// Makes this server the writer: the next epoch in every repository. Returns its number.
+// Makes this server the writer: the next epoch in every repository. Returns its number. Refused when another server has
+// taken an epoch above `only_after`.
 [[nodiscard]] uint64_t order_take_over(const Settings &settings, const ServerFacts &facts, const std::string &reason,
-                                       const CancelToken &cancel);
+                                       std::optional<uint64_t> only_after, const CancelToken &cancel);
 // Makes the repositories that are there, and new ones, known to this server. Returns a line for each.
 [[nodiscard]] std::vector<std::string> order_acceptance(const Settings &settings, const ServerFacts &facts,
                                                         const CancelToken &cancel);

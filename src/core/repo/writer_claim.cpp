@@ -84,12 +84,23 @@ class ClaimRound {
             return refused(decision.standing, *decision.refusal);
         if (!decision.claim)
             return keep(decision.epoch);
+        if (const OpenedRepository *other = passed_by())
+            return refused(WriterStanding::kDetached, fenced_error(*other->facts.highest, other->url));
         if (!repositories_.unreachable.empty())
             throw repositories_.unreachable.front().error;
         return claim(decision);
     }
 
   private:
+    // Where another server was faster than the order allows for.
+    const OpenedRepository *passed_by() const {
+        for (const OpenedRepository &opened : repositories_.opened)
+            if (input_.only_after && opened.facts.highest && opened.facts.highest->number > *input_.only_after &&
+                opened.facts.highest->instance != local_.identity.identity.instance)
+                return &opened;
+        return nullptr;
+    }
+
     std::optional<ClaimResult> keep(uint64_t number) {
         const Uuid instance = local_.identity.identity.instance;
         const Identity &now = local_.identity.identity;

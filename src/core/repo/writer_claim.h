@@ -40,6 +40,9 @@ struct ClaimInput {
     bool known_current = false;
     // How many repositories must answer for a server that is the writer already; 0 = all. A new epoch needs all.
     unsigned required = 0;
+    // A take-over is refused when another server's epoch above this one is there: it was decided by what was known of
+    // this one.
+    std::optional<uint64_t> only_after;
 };
 
 struct NamedStore {
