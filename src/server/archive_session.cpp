@@ -57,6 +57,7 @@ ArchiveSession::ArchiveSession(const Settings &settings, const std::function<boo
     claim_ = std::make_unique<Claim>(settle_role_now(settings, stop).value());
     const auto repositories =
         in_background([&](const CancelToken & /*cancel*/) { return all_repositories(*claim_, settings, facts); }, stop);
+    repositories_ = repositories_key(settings, repositories);
     checked_ms_ = boot_time_ms();
     archiver_ = std::make_unique<WalArchiver>(options_for(settings, facts, *claim_), repositories, process_log());
 }

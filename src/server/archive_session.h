@@ -36,6 +36,8 @@ class ArchiveSession {
     void confirm(const std::function<bool()> &stop);
 
     [[nodiscard]] const Settings &settings() const noexcept { return settings_; }
+    // repositories_key() of what it was opened with.
+    [[nodiscard]] uint64_t repositories() const noexcept { return repositories_; }
     [[nodiscard]] const Claim &claim() const noexcept { return *claim_; }
     [[nodiscard]] const WalArchiver &archiver() const noexcept { return *archiver_; }
     [[nodiscard]] unsigned in_flight() const;
@@ -50,6 +52,7 @@ class ArchiveSession {
     Settings settings_;
     std::string wal_directory_;
     bool in_recovery_ = false;
+    uint64_t repositories_ = 0;
     std::unique_ptr<Claim> claim_;
     std::unique_ptr<WalArchiver> archiver_;
     std::set<std::string, ArchiveOrder> ahead_; // submitted, not asked for yet

@@ -38,11 +38,13 @@ void status_archived(const std::string &file, const ArchiveSession &session) {
     const bool everywhere = owed == 0 && (required == 0 || required >= session.settings().repositories.size());
     const uint64_t segment = is_segment ? segment_number(*parsed, segment_size) : 0;
     const int64_t last_time_us = session.last_transaction_us().value_or(0);
-    const AcknowledgedSegment acknowledged{timeline, segment, session.claim().epoch, everywhere};
+    const AcknowledgedSegment acknowledged{timeline, segment, session.claim().epoch, session.repositories(),
+                                           everywhere};
     const bool is_history = parsed && parsed->kind == WalFileKind::kHistory;
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
         if (is_segment && everywhere)
             note_archived(shared.catalog, timeline, segment, last_time_us);
+        const bool is_other = is_segment && !continues_acknowledged(shared.stream, acknowledged);
         if (is_segment)
             note_acknowledged(shared.stream, acknowledged);
         if (is_history) {
@@ -61,6 +63,11 @@ void status_archived(const std::string &file, const ArchiveSession &session) {
         set_text(archiver.last_file, name);
         archiver.last_time = GetCurrentTimestamp();
         archiver.failing_since = 0;
+        // What earlier repositories have says nothing of the present ones.
+        if (is_other) {
+            archiver.durable_lsn = InvalidXLogRecPtr;
+            archiver.durable_timeline = 0;
+        }
         if (end != InvalidXLogRecPtr && (timeline > archiver.durable_timeline ||
                                          (timeline == archiver.durable_timeline && end > archiver.durable_lsn))) {
             archiver.durable_lsn = end;

@@ -38,10 +38,10 @@ bool is_shut_down() {
 struct Outlook {
     bool may_write = false;
     bool store_is_away = false;
-    FlushPosition durable;
+    FlushPosition durable; // with these repositories and in the present epoch
 };
 
-Outlook look() {
+Outlook look(uint64_t settings_hash) {
     Outlook outlook;
     with_lock(LW_SHARED, [&](SharedState &shared) noexcept {
         const WriterRole role = shared.writer.role;
@@ -50,9 +50,20 @@ Outlook look() {
             role == WriterRole::kWriter || role == WriterRole::kUnreachable || role == WriterRole::kUnknown;
         outlook.store_is_away =
             role == WriterRole::kUnreachable || shared.archiver.failing_since != 0 || shared.stream.failing_since != 0;
-        outlook.durable = {Lsn{shared.stream.durable_lsn}, shared.stream.durable_timeline};
+        const StreamBasis &basis = shared.stream.durable_basis;
+        if (basis.settings == settings_hash && basis.epoch == shared.writer.epoch)
+            outlook.durable = {Lsn{shared.stream.durable_lsn}, shared.stream.durable_timeline};
     });
     return outlook;
+}
+
+// Whether too few repositories are left for all that is required.
+bool is_hopeless(const std::vector<TailTrouble> &troubles, size_t repositories, size_t required) {
+    const auto is_lost = [](const TailTrouble &one) { return one.error.code() == ErrorCode::kNotWriter; };
+    const auto bad = static_cast<size_t>(
+        std::count_if(troubles.begin(), troubles.end(), [](const TailTrouble &one) { return one.fatal; }));
+    const size_t needed = required == 0 ? repositories : std::min(required, repositories);
+    return std::any_of(troubles.begin(), troubles.end(), is_lost) || bad + needed > repositories;
 }
 
 Error gave_up(const TailWriter &writer, Lsn end) {
@@ -67,7 +78,7 @@ Error gave_up(const TailWriter &writer, Lsn end) {
 
 void stream_end_of_wal(const Settings &settings, std::optional<Claim> &claim) {
     const StreamSettings stream = current_stream_settings();
-    const Outlook outlook = look();
+    const Outlook outlook = look(settings.repositories_hash());
     const auto end = flush_position();
     if (shared_state() == nullptr || !stream.is_on() || settings.repositories.empty() || !outlook.may_write || !end ||
         !is_shut_down() || (outlook.durable.timeline == end->timeline && outlook.durable.lsn >= end->lsn))
@@ -91,8 +102,8 @@ void stream_end_of_wal(const Settings &settings, std::optional<Claim> &claim) {
             moved = now;
         }
         const std::vector<TailTrouble> troubles = writer.trouble();
-        const bool hopeless = std::any_of(troubles.begin(), troubles.end(), [](const auto &one) { return one.fatal; });
-        if (hopeless || now - moved >= silence || now - began >= kAtMostMs)
+        if (is_hopeless(troubles, repositories.size(), settings.required) || now - moved >= silence ||
+            now - began >= kAtMostMs)
             throw gave_up(writer, end->lsn);
         if (writer.durable() >= end->lsn)
             break;

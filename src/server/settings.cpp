@@ -11,6 +11,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <functional>
 
 namespace pgvigil {
 
@@ -219,6 +220,10 @@ Settings current_settings() {
     settings.retry_for = std::chrono::seconds(retry_for_s);
     settings.writer_term_ms = int64_t{writer_term_s} * 1000;
     return settings;
+}
+
+uint64_t Settings::repositories_hash() const {
+    return std::hash<std::string>{}(std::to_string(required) + " " + repository_text);
 }
 
 const char *repository_setting() noexcept {

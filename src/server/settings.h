@@ -37,6 +37,8 @@ struct Settings {
         return repository_text == other.repository_text && credentials_file == other.credentials_file &&
                required == other.required && request_timeout == other.request_timeout && retry_for == other.retry_for;
     }
+    // Of what decides where WAL has to be; good within one run of the server.
+    [[nodiscard]] uint64_t repositories_hash() const;
     // Whether an archiver made with `other` works differently.
     [[nodiscard]] bool differs(const Settings &other) const {
         return !same_repositories(other) || compression != other.compression ||

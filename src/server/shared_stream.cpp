@@ -22,6 +22,13 @@ const char *stream_mode_name(StreamMode mode) noexcept {
     return "off";
 }
 
+bool continues_acknowledged(const SharedStream &stream, const AcknowledgedSegment &segment) noexcept {
+    if (stream.acknowledged_count == 0)
+        return false;
+    const AcknowledgedSegment &last = stream.acknowledged[(stream.acknowledged_count - 1) % kAcknowledgedSegments];
+    return last.repositories == segment.repositories && last.epoch == segment.epoch;
+}
+
 void note_acknowledged(SharedStream &stream, const AcknowledgedSegment &segment) noexcept {
     stream.acknowledged[stream.acknowledged_count % kAcknowledgedSegments] = segment;
     ++stream.acknowledged_count;

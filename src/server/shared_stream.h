@@ -21,12 +21,23 @@ enum class StreamMode : uint8_t {
 };
 [[nodiscard]] const char *stream_mode_name(StreamMode mode) noexcept;
 
+// What a durable position rests on: one that was found with other repositories, another number of them required, or in
+// another epoch says nothing of the present ones. Hashes are good within one run of the server.
+struct StreamBasis {
+    uint64_t repositories; // repositories_key()
+    uint64_t settings;     // Settings::repositories_hash()
+    uint64_t epoch;
+
+    friend bool operator==(const StreamBasis &, const StreamBasis &) = default;
+};
+
 // A complete segment that PostgreSQL was told is archived.
 struct AcknowledgedSegment {
     TimeLineID timeline;
     uint64_t segment;
-    uint64_t epoch;  // that the archiver stored it in
-    bool everywhere; // and not only in the required repositories
+    uint64_t epoch;        // that the archiver stored it in
+    uint64_t repositories; // repositories_key() of the archiver then
+    bool everywhere;       // and not only in the required ones of these
 };
 
 // All zero at first.
@@ -40,7 +51,9 @@ struct SharedStream {
     // Every byte before this is in the required repositories, and this server was the writer when that was noted.
     XLogRecPtr durable_lsn;
     TimeLineID durable_timeline;
-    XLogRecPtr durable_from;     // what durable_lsn says begins here
+    XLogRecPtr durable_from; // what durable_lsn says begins here
+    StreamBasis durable_basis;
+    uint64_t let_go_before;      // WAL files that the archiver had let go when the session began
     int64_t last_transaction_us; // when a transaction ended last before durable_lsn, since 1970; 0: none is known
     TimestampTz oldest_waiting;  // since when the oldest flushed byte waits that is not durable; 0: there is none
     uint64_t pieces;             // since the server started
@@ -59,6 +72,8 @@ struct SharedStream {
     char link_error[kStreamTextBytes];
 };
 
+// Whether the segment noted last was stored in the same repositories and the same epoch.
+[[nodiscard]] bool continues_acknowledged(const SharedStream &stream, const AcknowledgedSegment &segment) noexcept;
 // Notes a segment that PostgreSQL is about to be told is archived, and wakes the streamer.
 void note_acknowledged(SharedStream &stream, const AcknowledgedSegment &segment) noexcept;
 

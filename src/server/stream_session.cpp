@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <unistd.h>
 
 namespace pgvigil {
@@ -24,9 +25,71 @@ namespace {
 constexpr long kHistoryPauseMs = 1000;
 // What is held back for this long is asked for: the keeper, which does that normally, is late.
 constexpr int64_t kHeldBackMs = 5000;
+// How long the history of a repository that others can do without may take to be asked for, and whether there are more.
+constexpr int64_t kAskMs = 5000;
 constexpr std::chrono::milliseconds kLongestGrace{1000};
 // Where commits wait: longer than the archiver normally takes for a segment, so that a bulk load is not stored twice.
 constexpr std::chrono::milliseconds kSynchronousGrace{200};
+
+std::string describe(const std::set<std::string> &missing) {
+    return "\"" + *missing.begin() + "\"" +
+           (missing.size() == 1 ? "" : " and " + std::to_string(missing.size() - 1) + " more WAL files") +
+           " of this timeline's history " + (missing.size() == 1 ? "is" : "are") + " not archived yet";
+}
+
+// Those of `all` in which nothing is missing of what comes before this timeline (rules B10); for others `missing` says
+// what it is, for the first of them.
+std::vector<std::shared_ptr<Repository>> complete_repositories(const Claim &claim,
+                                                               const std::vector<std::shared_ptr<Repository>> &all,
+                                                               const Settings &settings, std::string &missing,
+                                                               const std::function<bool()> &stop) {
+    const ServerFacts facts = server_facts();
+    // The first timeline has no history.
+    if (facts.timeline == 1)
+        return all;
+    // One that hangs must not keep the others waiting where they are enough.
+    const bool is_patient = settings.required == 0 || settings.required >= all.size();
+    std::vector<std::shared_ptr<Repository>> complete;
+    for (const auto &repository : claim.repositories) {
+        const int64_t began = boot_time_ms();
+        bool stopped = false;
+        const auto late = [&] {
+            stopped = stop();
+            return stopped || (!is_patient && boot_time_ms() - began >= kAskMs);
+        };
+        std::string lacks;
+        try {
+            if (const auto names = missing_history(facts, {repository}, late); !names.empty())
+                lacks = describe(names);
+        } catch (const Error &error) {
+            if (is_patient || stopped)
+                throw;
+            lacks = error.message();
+        }
+        if (lacks.empty())
+            complete.push_back(repository);
+        else if (missing.empty())
+            missing = lacks;
+    }
+    return complete;
+}
+
+void say_left_out(const std::vector<std::shared_ptr<Repository>> &all,
+                  const std::vector<std::shared_ptr<Repository>> &complete, const std::string &missing) {
+    for (const auto &repository : all) {
+        if (std::any_of(complete.begin(), complete.end(),
+                        [&](const auto &other) { return other->url() == repository->url(); }))
+            continue;
+        const char *const url = repository->url().c_str();
+        const char *const why = missing.c_str();
+        pg_section([=]() noexcept {
+            ereport(
+                LOG,
+                (errmsg("pgvigil does not stream WAL to repository \"%s\" before it has this timeline's history", url),
+                 *why != '\0' ? errdetail_internal("%s", why) : 0));
+        });
+    }
+}
 
 } // namespace
 
@@ -80,11 +143,7 @@ StreamSession::StreamSession(const Settings &settings, const StreamSettings &str
     claim_ = settle_role_now(settings, stop).value();
     ensure_lease(claim_, settings, stop);
     timeline_ = server_facts().timeline;
-    wait_for_history(stop, progress);
-    const auto repositories =
-        in_background([&, facts = server_facts()](
-                          const CancelToken & /*cancel*/) { return all_repositories(claim_, settings, facts); },
-                      stop);
+    const auto repositories = wait_for_history(stop, progress);
     repositories_ = repositories.size();
     with_lock(LW_SHARED, [this](SharedState &shared) noexcept {
         const uint64_t count = shared.stream.acknowledged_count;
@@ -100,18 +159,40 @@ StreamSession::StreamSession(const Settings &settings, const StreamSettings &str
     writer_ = std::make_unique<TailWriter>(std::move(options), repositories, process_log());
 }
 
-void StreamSession::wait_for_history(const std::function<bool()> &stop,
-                                     const std::function<void(const std::string &what)> &progress) {
+std::vector<std::shared_ptr<Repository>>
+StreamSession::wait_for_history(const std::function<bool()> &stop,
+                                const std::function<void(const std::string &what)> &progress) {
+    const auto all =
+        in_background([&, facts = server_facts()](
+                          const CancelToken & /*cancel*/) { return all_repositories(claim_, settings_, facts); },
+                      stop);
+    basis_ = {repositories_key(settings_, all), settings_.repositories_hash(), claim_.epoch};
+    const size_t required = settings_.required == 0 ? all.size() : std::min<size_t>(settings_.required, all.size());
     for (;;) {
-        const auto missing = missing_history(server_facts(), claim_.repositories, stop);
-        if (missing.empty())
-            return;
-        progress("\"" + *missing.begin() + "\"" +
-                 (missing.size() == 1 ? "" : " and " + std::to_string(missing.size() - 1) + " more WAL files") +
-                 " of this timeline's history " + (missing.size() == 1 ? "is" : "are") + " not archived yet");
+        std::string missing;
+        const auto complete = complete_repositories(claim_, all, settings_, missing, stop);
+        if (complete.size() >= required) {
+            say_left_out(all, complete, missing);
+            return complete;
+        }
+        progress(missing);
         wait_on_latch(-1, kHistoryPauseMs);
         if (stop())
             throw Error(ErrorCode::kCancelled, "streaming was interrupted");
+    }
+}
+
+bool StreamSession::could_have_more(size_t bad, const std::function<bool()> &stop) const {
+    const int64_t began = boot_time_ms();
+    const auto late = [&] { return stop() || boot_time_ms() - began >= kAskMs; };
+    try {
+        const Claim claim = settle_role_now(settings_, late).value();
+        std::string missing;
+        return complete_repositories(claim, claim.repositories, settings_, missing, late).size() + bad > repositories_;
+    } catch (const Error &error) {
+        if (error.code() == ErrorCode::kNotWriter)
+            throw;
+        return false;
     }
 }
 
@@ -138,7 +219,8 @@ void StreamSession::pass_on_acknowledged() {
     for (uint64_t i = first; i < count; ++i) {
         const AcknowledgedSegment &one = segments[i - first];
         if (one.epoch == claim_.epoch && one.timeline == timeline_)
-            writer_->segment_archived(one.segment, one.everywhere);
+            // Stored everywhere, but elsewhere: the writer looks itself.
+            writer_->segment_archived(one.segment, one.everywhere && one.repositories == basis_.repositories);
     }
     acknowledged_ = count;
 }
@@ -148,19 +230,22 @@ void StreamSession::advance(Lsn flushed) {
     writer_->advance(flushed);
 }
 
-void StreamSession::acknowledge(const Settings &settings, const std::function<bool()> &stop) {
+void StreamSession::take_durable() {
     check_lease(claim_.epoch);
     writer_->clear_event();
     // First what is durable, then whether this server is still the one whose bytes count.
     const int64_t last_transaction_us = writer_->last_transaction_us(); // first: never later than what is durable
     const Lsn durable = writer_->durable();
-    if (durable <= durable_) {
-        held_back_since_ms_ = 0;
+    if (durable <= durable_ || !may_acknowledge(claim_.epoch))
         return;
-    }
-    if (may_acknowledge(claim_.epoch)) {
-        durable_ = durable;
-        last_transaction_us_ = last_transaction_us;
+    durable_ = durable;
+    last_transaction_us_ = last_transaction_us;
+}
+
+void StreamSession::acknowledge(const Settings &settings, const std::function<bool()> &stop) {
+    const Lsn before = durable_;
+    take_durable();
+    if (durable_ > before || !is_held_back()) {
         held_back_since_ms_ = 0;
         return;
     }

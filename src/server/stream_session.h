@@ -9,6 +9,7 @@
 #include "server/flush_watch.h"
 #include "server/server_facts.h"
 #include "server/settings.h"
+#include "server/shared_stream.h"
 #include "server/stream_settings.h"
 #include "server/writer.h"
 
@@ -17,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace pgvigil {
 
@@ -27,10 +29,17 @@ namespace pgvigil {
 
 class StreamSession {
   public:
-    // Waits for the stores, and for the archiver to store what comes before; `progress` is told what is waited for.
+    // Waits for the stores, and for the archiver to store what comes before in as many of them as are required; the
+    // others get nothing of this session. `progress` is told what is waited for.
     // Throws the refusal where this server may not write, kCancelled once `stop` returned true, what the stores throw.
     StreamSession(const Settings &settings, const StreamSettings &stream, const std::function<bool()> &stop,
                   const std::function<void(const std::string &what)> &progress);
+
+    // Whether a session made now had more repositories that work than this one, `bad` of whose are not coming back.
+    // Asks the stores, for a few seconds at the most. Throws the refusal where this server may not write any more.
+    [[nodiscard]] bool could_have_more(size_t bad, const std::function<bool()> &stop) const;
+    // Whether there are repositories that get nothing.
+    [[nodiscard]] bool is_partial() const noexcept { return repositories_ < settings_.repositories.size(); }
 
     // Whether a session made now would be the same. Not so once the archiver has let WAL go: the next one begins
     // behind.
@@ -38,8 +47,10 @@ class StreamSession {
 
     // Tells the writer what was flushed and what the archiver has stored since the last call.
     void advance(Lsn flushed);
-    // Acknowledges what has become durable, as far as the lease allows it. Throws kNotWriter once another server has
-    // taken over. `stop` is asked while the lease is waited for.
+    // Acknowledges what has become durable, if the lease allows it now. Throws kNotWriter once another server has taken
+    // over.
+    void take_durable();
+    // The same; what is held back for long makes it ask for the lease. `stop` is asked while that is waited for.
     void acknowledge(const Settings &settings, const std::function<bool()> &stop);
 
     [[nodiscard]] Lsn durable() const noexcept { return durable_; }
@@ -53,20 +64,24 @@ class StreamSession {
     [[nodiscard]] bool has_enough_without(size_t failing) const noexcept {
         return settings_.required != 0 && repositories_ >= settings_.required + failing;
     }
+    [[nodiscard]] StreamBasis basis() const noexcept { return basis_; }
+    // How many WAL files the archiver had let go when it began.
+    [[nodiscard]] uint64_t let_go() const noexcept { return let_go_; }
     [[nodiscard]] TimelineId timeline() const noexcept { return timeline_; }
     [[nodiscard]] const Claim &claim() const noexcept { return claim_; }
     [[nodiscard]] TailWriter &writer() const noexcept { return *writer_; }
 
   private:
-    void wait_for_history(const std::function<bool()> &stop,
-                          const std::function<void(const std::string &what)> &progress);
+    [[nodiscard]] std::vector<std::shared_ptr<Repository>>
+    wait_for_history(const std::function<bool()> &stop, const std::function<void(const std::string &what)> &progress);
     void pass_on_acknowledged();
 
     Settings settings_;
     StreamSettings stream_;
     Claim claim_;
     TimelineId timeline_ = 0;
-    size_t repositories_ = 0;
+    StreamBasis basis_{};
+    size_t repositories_ = 0; // that are streamed to
     Lsn first_;
     Lsn durable_;
     int64_t last_transaction_us_ = 0;

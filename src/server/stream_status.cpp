@@ -47,6 +47,20 @@ void say(bool begins, const TailTrouble *trouble, const std::string &repository)
     });
 }
 
+void say_let_go(Lsn from, Lsn to) {
+    const std::string first = to_string(from);
+    const std::string last = to_string(to);
+    const char *const begin = first.c_str();
+    const char *const end = last.c_str();
+    pg_section([=]() noexcept {
+        ereport(
+            WARNING,
+            (errmsg("WAL from %s to %s was let go: commits in it are not in the repositories", begin, end),
+             errdetail("Commits that waited for it in synchronous mode are let go as soon as what follows is stored."),
+             errhint("A new full backup makes what follows restorable; pgv_wal_ranges shows the gap.")));
+    });
+}
+
 } // namespace
 
 void StreamStatus::enter() {
@@ -59,6 +73,41 @@ void StreamStatus::enter() {
         shared.stream.failing_since = 0;
         shared.stream.link_failing_since = 0;
     });
+}
+
+bool StreamStatus::session_begun(const StreamSession &session) {
+    const StreamBasis basis = session.basis();
+    const uint64_t let_go = session.let_go();
+    const TimelineId timeline = session.timeline();
+    bool is_other = false;
+    bool was_let_go = false;
+    Lsn former;
+    with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
+        SharedStream &stream = shared.stream;
+        if (stream.durable_timeline == timeline)
+            former = Lsn{stream.durable_lsn};
+        was_let_go = let_go != stream.let_go_before;
+        stream.let_go_before = let_go;
+        is_other = stream.durable_basis != basis;
+        if (!is_other)
+            return;
+        stream.durable_basis = basis;
+        stream.durable_lsn = InvalidXLogRecPtr;
+        stream.durable_timeline = 0;
+        stream.durable_from = InvalidXLogRecPtr;
+        stream.last_transaction_us = 0;
+        // The archiver's, unless it is at work with the same already.
+        AcknowledgedSegment present{};
+        present.repositories = basis.repositories;
+        present.epoch = basis.epoch;
+        if (!continues_acknowledged(stream, present)) {
+            shared.archiver.durable_lsn = InvalidXLogRecPtr;
+            shared.archiver.durable_timeline = 0;
+        }
+    });
+    if (was_let_go && former.is_valid() && session.first() > former)
+        say_let_go(former, session.first());
+    return is_other;
 }
 
 void StreamStatus::set_error(const std::string &text, bool failing) {

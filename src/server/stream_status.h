@@ -19,6 +19,9 @@ class StreamStatus {
     void enter();
     // `session` and `oldest_ms` (boot time) may be absent. Cheap while nothing has changed.
     void publish(StreamMode mode, const StreamSession *session, std::optional<int64_t> oldest_ms);
+    // A durable position that rests on something else is no longer shown. True when it was not one of this session's
+    // basis. Says so when WAL was let go between that position and the session.
+    bool session_begun(const StreamSession &session);
     // Streaming could not begin, or ended: `report` says why. Written to the log when it is news.
     void failed(const ErrorReport &report);
     // Nothing is wrong, yet nothing can be streamed: shown, and called a failure when it lasts.

@@ -36,6 +36,8 @@ constexpr long kShortestPollMs = 5;
 constexpr long kLongestPollMs = 100;
 // A file that was recycled is in the store as a rule, which the next try sees.
 constexpr int64_t kGoneMs = 10000;
+// Between two looks whether a repository that a session does without can be taken in again.
+constexpr int64_t kTakeInMs = 60000;
 constexpr std::chrono::milliseconds kFirstPause{1000};
 constexpr std::chrono::milliseconds kLongestPause{30000};
 
@@ -85,6 +87,10 @@ class Streamer {
     void look_at_flush();
     void begin();
     void step();
+    void note_durable();
+    // Throws the trouble that the session cannot go on with; returns how many repositories it has to do without.
+    [[nodiscard]] size_t look_for_trouble() const;
+    void take_in_others(size_t bad);
     void end_session();
     void serve_sync();
     [[nodiscard]] StreamMode mode() const;
@@ -95,13 +101,14 @@ class Streamer {
     StreamSettings stream_;
     std::optional<FlushPosition> position_; // none in recovery
     FlushAges ages_;
-    std::optional<FlushPosition> durable_; // of the last session too
+    std::optional<FlushPosition> durable_; // of the last session too, unless the basis changed: for the ages
     std::unique_ptr<StreamSession> session_;
     SyncMode sync_;
     StreamStatus status_;
     JoinedEvents events_;
     Backoff backoff_{kFirstPause, kLongestPause};
     int64_t next_try_ms_ = 0;
+    int64_t next_take_in_ms_ = 0;
     WriterRole role_ = WriterRole::kUnknown;
     bool entered_ = false;
 };
@@ -145,8 +152,9 @@ void Streamer::serve_sync() {
     }
     SyncMode::Situation situation;
     situation.flushed = *position_;
-    if (durable_ && durable_->timeline == position_->timeline)
-        situation.durable = durable_->lsn;
+    // Only what the present session says: the next one may have other repositories.
+    if (session_ && session_->timeline() == position_->timeline)
+        situation.durable = session_->durable();
     situation.oldest_ms = ages_.oldest_ms();
     situation.may_let_go = !another_writes();
     sync_.serve(stream_, situation);
@@ -184,29 +192,72 @@ void Streamer::begin() {
             }
         },
         report);
-    if (fine)
+    if (fine) {
+        if (status_.session_begun(*session_)) {
+            durable_.reset();
+            ages_.clear();
+            look_at_flush();
+        }
+        next_take_in_ms_ = boot_time_ms() + kTakeInMs;
         return;
+    }
     next_try_ms_ = boot_time_ms() + std::max<int64_t>(backoff_.next().count(), 200);
     if (!interrupted && !ShutdownRequestPending)
         status_.failed(report);
 }
 
-void Streamer::step() {
-    session_->advance(position_->lsn);
-    session_->acknowledge(settings_, [this] { return meanwhile(); });
+void Streamer::note_durable() {
     const Lsn durable = session_->durable();
-    if (durable.is_valid()) {
-        durable_ = {durable, session_->timeline()};
-        ages_.forget_below(durable);
-        backoff_.reset();
-    }
+    if (!durable.is_valid())
+        return;
+    durable_ = {durable, session_->timeline()};
+    ages_.forget_below(durable);
+}
+
+size_t Streamer::look_for_trouble() const {
+    size_t bad = 0;
+    std::optional<Error> first;
     for (const TailTrouble &trouble : session_->writer().trouble()) {
         // WAL that was let go is not there any more: a new session begins behind it.
         const bool is_gone =
             trouble.error.code() == ErrorCode::kNotFound && boot_time_ms() - trouble.since_ms >= kGoneMs;
-        if (trouble.fatal || is_gone)
+        if (trouble.error.code() == ErrorCode::kNotWriter)
             throw Error(trouble.error);
+        if (!trouble.fatal && !is_gone)
+            continue;
+        ++bad;
+        if (!first)
+            first = trouble.error;
     }
+    if (first && !session_->has_enough_without(bad))
+        throw Error(*first);
+    return bad;
+}
+
+void Streamer::take_in_others(size_t bad) {
+    if ((bad == 0 && !session_->is_partial()) || boot_time_ms() < next_take_in_ms_)
+        return;
+    // Commits go on meanwhile.
+    const bool more = session_->could_have_more(bad, [this] {
+        if (meanwhile())
+            return true;
+        session_->advance(position_->lsn);
+        session_->take_durable();
+        note_durable();
+        return false;
+    });
+    next_take_in_ms_ = boot_time_ms() + kTakeInMs;
+    if (more)
+        end_session();
+}
+
+void Streamer::step() {
+    session_->advance(position_->lsn);
+    session_->acknowledge(settings_, [this] { return meanwhile(); });
+    if (session_->durable().is_valid())
+        backoff_.reset();
+    note_durable();
+    take_in_others(look_for_trouble());
 }
 
 void Streamer::cycle() {

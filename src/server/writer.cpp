@@ -8,6 +8,7 @@
 #include "repo/identity.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace pgvigil {
 
@@ -76,6 +77,14 @@ std::vector<std::shared_ptr<Repository>> all_repositories(const Claim &claim, co
                                                             document, lost.url, facts.system_identifier));
     }
     return repositories;
+}
+
+uint64_t repositories_key(const Settings &settings, const std::vector<std::shared_ptr<Repository>> &repositories) {
+    uint64_t key = settings.repositories_hash();
+    // In any order: one that does not answer stands at the end.
+    for (const auto &repository : repositories)
+        key += std::hash<std::string>{}(repository->url() + " " + to_string(repository->id()));
+    return key;
 }
 
 uint64_t order_take_over(const Settings &settings, const ServerFacts &facts, const std::string &reason,

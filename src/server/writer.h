@@ -30,6 +30,10 @@ namespace pgvigil {
 [[nodiscard]] std::vector<std::shared_ptr<Repository>> all_repositories(const Claim &claim, const Settings &settings,
                                                                         const ServerFacts &facts);
 
+// Says which repositories these are and how many of them are required; equal in all processes of one run of the server.
+[[nodiscard]] uint64_t repositories_key(const Settings &settings,
+                                        const std::vector<std::shared_ptr<Repository>> &repositories);
+
 // Makes this server the writer: the next epoch in every repository. Returns its number. Refused when another server has
 // taken an epoch above `only_after`.
 [[nodiscard]] uint64_t order_take_over(const Settings &settings, const ServerFacts &facts, const std::string &reason,
