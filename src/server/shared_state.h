@@ -68,7 +68,7 @@ struct SharedWriter {
     TimeLineID epoch_timeline;
     XLogRecPtr epoch_start;
     TimestampTz checked_at;
-    uint64_t decisions; // counts what operators have decided
+    uint64_t decisions;       // counts what operators have decided
     char writer_instance[40]; // who the repository says is the writer; empty: nobody, or not known
     char writer_host[256];
     bool known_current; // this run of the server was found to be no stale copy
