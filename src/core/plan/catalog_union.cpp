@@ -57,7 +57,8 @@ Catalog unite(const std::vector<Catalog> &catalogs) {
     for (const auto &[id, backup] : backups)
         whole.backups.push_back(*backup);
     for (auto &[id, wal] : timelines) {
-        std::erase_if(wal.streamed, [&](const auto &entry) { return find_run(wal.runs, entry.first) != nullptr; });
+        std::erase_if(wal.streamed,
+                      [&runs = wal.runs](const auto &entry) { return find_run(runs, entry.first) != nullptr; });
         whole.timelines.push_back(std::move(wal));
     }
     return whole;
