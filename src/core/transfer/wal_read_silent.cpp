@@ -81,11 +81,13 @@ Since stored_since(const Repository &repository, const std::vector<EpochDocument
         return {true, since.former};
     const TimelineTail tail =
         list_tail_from(repository, epoch.timeline, segment_name(epoch.timeline, asked, size), cancel);
-    for (const auto &[segment, pieces] : tail.segments)
-        if (segment >= asked && std::any_of(pieces.begin(), pieces.end(), [&](const TailPiece &piece) {
+    for (const auto &entry : tail.segments) {
+        const uint64_t segment = entry.first;
+        if (segment >= asked && std::any_of(entry.second.begin(), entry.second.end(), [&](const TailPiece &piece) {
                 return piece.run.epoch < lowest_accepted_epoch(epochs, epoch.timeline, segment, size);
             }))
             since.former = true;
+    }
     return since;
 }
 
