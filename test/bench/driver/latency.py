@@ -136,7 +136,7 @@ def with_pgvigil(bench, source, name, interval, synchronous=False):
 
 def histogram(bench, source):
     quick = bench.options.quick
-    seconds = 1 if quick else 40
+    seconds = 1 if quick else 20
     table = Table("latency", f"From commit to durable in the store, {seconds} s each",
                   ["transactions/s", "probes", "p50, ms", "p99, ms", "worst, ms", *[f"≤ {limit} ms" for limit in BUCKETS],
                    "objects and other requests/h", "MB/h"])
@@ -204,7 +204,7 @@ def contenders(bench, source):
 
 def streaming(bench, source):
     quick = bench.options.quick
-    seconds = 1 if quick else 40
+    seconds = 1 if quick else 20
     table = Table("streaming", f"pgbench with and without streaming, {seconds} s each",
                   ["transactions/s, maximal", "of stream_interval = 0", "p99 latency, ms", "requests/h", "MB/h", "at 100/s: p99 latency, ms",
                    "durable p50, ms", "durable p99, ms", "requests/h", "MB/h"])
