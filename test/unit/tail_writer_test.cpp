@@ -281,6 +281,23 @@ TEST_F(TailWriterTest, FewPiecesCountHoweverManyThereWere) {
     EXPECT_TRUE(std::ranges::equal(tail_bytes(*repositories[0], 1, segment_size, 1), prefix(segment, 1000 * 1000)));
 }
 
+TEST(TailPieces, AFewAreNotMergedAndManyBecomeFew) {
+    TailPieces pieces(32 * kMiB);
+    size_t most = 0;
+    uint64_t merged_bytes = 0;
+    for (uint32_t i = 0; i < 5000; ++i) {
+        pieces.add({i * 100, (i + 1) * 100, ""});
+        while (const auto range = pieces.begin_merge()) {
+            EXPECT_GE(i + 1, TailPieces::kMany);
+            merged_bytes += range->to - range->from;
+            pieces.end_merge(*range, true);
+        }
+        most = std::max(most, pieces.size());
+    }
+    EXPECT_LE(most, 64U);
+    EXPECT_LT(merged_bytes, 5U * 500000U);
+}
+
 TEST_F(TailWriterTest, CleanupRemovesPiecesOnceTheSegmentIsStored) {
     use_repositories(1);
     write_segment(name_of(1));

@@ -41,7 +41,7 @@ std::optional<TailRange> TailPieces::longest_row() const {
 }
 
 std::optional<TailRange> TailPieces::begin_merge() {
-    if (merging_)
+    if (merging_ || pieces_.size() < kMany)
         return std::nullopt;
     auto found = neighbours();
     if (!found && pieces_.size() >= kCrowded)

@@ -1,6 +1,6 @@
-// Which pieces of one segment stand for it, and when several of them are worth being merged into one (rules B7): eight
-// neighbours of one size class become one of the next, so that a segment in n pieces keeps about 7 log8(n) that count
-// and each byte is stored as often.
+// Which pieces of one segment stand for it, and when several of them are worth being merged into one (rules B7): where
+// there are many, eight neighbours of one size class become one of the next, so that a segment in any number of pieces
+// keeps a few dozen that count. One that fills up before it has many is stored once as a tail, and nothing twice.
 // Threading: a value of one owner. Errors: none.
 #pragma once
 
@@ -32,6 +32,8 @@ class TailPieces {
     [[nodiscard]] size_t size() const noexcept { return pieces_.size(); }
 
     static constexpr size_t kFanIn = 8;
+    // Fewer are left as they are: a merge stores their bytes once more.
+    static constexpr size_t kMany = 32;
     // From here on neighbours of any size are merged.
     static constexpr size_t kCrowded = 48;
 
