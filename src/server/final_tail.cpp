@@ -4,6 +4,7 @@
 
 #include "server/flush_watch.h"
 #include "server/log_queue.h"
+#include "server/server_facts.h"
 #include "server/shared_state.h"
 #include "server/stream_session.h"
 #include "server/stream_settings.h"
@@ -22,17 +23,6 @@ constexpr int64_t kSilenceMs = 10000;
 constexpr int64_t kKnownAwayMs = 2000;
 constexpr int64_t kAtMostMs = 30000;
 constexpr long kLookMs = 100;
-
-bool is_shut_down() {
-    bool down = false;
-    pg_section([&]() noexcept {
-        bool crc_is_right = false;
-        ControlFileData *const control = get_controlfile(DataDir, &crc_is_right);
-        down = crc_is_right && control->state == DB_SHUTDOWNED;
-        pfree(control);
-    });
-    return down;
-}
 
 // What shared memory says: whether there is something to do, and how patient to be.
 struct Outlook {
@@ -81,7 +71,7 @@ void stream_end_of_wal(const Settings &settings, std::optional<Claim> &claim) {
     const Outlook outlook = look(settings.repositories_hash());
     const auto end = flush_position();
     if (shared_state() == nullptr || !stream.is_on() || settings.repositories.empty() || !outlook.may_write || !end ||
-        !is_shut_down() || (outlook.durable.timeline == end->timeline && outlook.durable.lsn >= end->lsn))
+        !shutdown_is_complete() || (outlook.durable.timeline == end->timeline && outlook.durable.lsn >= end->lsn))
         return;
     const int64_t began = boot_time_ms();
     const int64_t silence = outlook.store_is_away ? kKnownAwayMs : kSilenceMs;
