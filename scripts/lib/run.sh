@@ -128,7 +128,7 @@ run_tap() {
         PATH="$("$pg_config" --bindir):$PATH" PG_CONFIG="$pg_config" PG_REGRESS="$source/test/regress/pg_regress" \
         PG_TEST_PORT_DIR=/tmp/pgvigil-portlock TMPDIR="$run/tmp" PGVIGIL_TEST_PGBACKREST="$pgbackrest" \
         TESTDIR="$out" TESTDATADIR="$out/tmp_check" TESTLOGDIR="$run/logs/tap-$version" \
-        perl scripts/lib/run-tap.pl "${PGVIGIL_JOBS:-3}" "$run/tmp/tap-$version.counts" "$source/test/perl:t:test/perl" \
+        perl scripts/lib/run-tap.pl "${PGVIGIL_JOBS:-4}" "$run/tmp/tap-$version.counts" "$source/test/perl:t:test/perl" \
         "${files[@]}") > "$log" 2>&1 </dev/null || true
     read -r -a counts < <(cat "$run/tmp/tap-$version.counts" 2>/dev/null || echo 0 1)
     if [ "${counts[1]}" -gt 0 ]; then
@@ -141,11 +141,12 @@ run_tap() {
     record "tap $version" "${counts[0]}" "${counts[1]}" "$log"
 }
 
-# run_command NAME COMMAND…: one test that passes when the command succeeds.
+# run_command NAME COMMAND…: one test that passes when the command succeeds. clang-tidy alone works through all sources
+# for some 20 minutes of two processors, which it shares with the servers' tests.
 run_command() {
     local name=$1 log=$run/logs/${1//[^a-z0-9]/-}.log
     shift
-    if timeout -k 30 1200 "$@" > "$log" 2>&1 </dev/null; then record "$name" 1 0 "$log"; else record "$name" 0 1 "$log"; fi
+    if timeout -k 30 3600 "$@" > "$log" 2>&1 </dev/null; then record "$name" 1 0 "$log"; else record "$name" 0 1 "$log"; fi
 }
 
 # run_checks [--quick]: every executable in test/checks is one test.

@@ -13,6 +13,7 @@
 #include "server/lease_state.h"
 #include "server/log_queue.h"
 #include "server/promotion_gap.h"
+#include "server/received_marks.h"
 #include "server/role_watch.h"
 #include "server/settings.h"
 #include "server/shared_state.h"
@@ -34,6 +35,7 @@ constexpr int64_t kGapConfirmMs = 15000;
 constexpr int64_t kGapMs = 5000;
 constexpr int64_t kCatalogMs = 60000;
 constexpr int64_t kIndexMs = 20000;
+constexpr int64_t kReceivedMs = 20000;
 constexpr int64_t kWakeArchiverMs = 10000;
 constexpr std::chrono::milliseconds kFirstPause{5000};
 constexpr std::chrono::milliseconds kLongestPause{60000};
@@ -100,11 +102,14 @@ class Keeper {
     void settings_changed();
     // How long the keeper may sleep between two cycles, in ms.
     [[nodiscard]] long pause_ms() const;
+    // What wakes the keeper beside its latch, or -1.
+    [[nodiscard]] int event_fd() const { return marks_.event_fd(); }
 
   private:
     // While a thread works: what must not wait for a store that does not answer.
     bool tick();
     void look_at_disk();
+    void look_at_marks();
     void keep_lease();
     void look_at_catalog();
     void start_due_backup();
@@ -115,9 +120,12 @@ class Keeper {
     DiskWatch disk_;
     RoleWatch role_;
     LeaseRounds lease_;
+    ReceivedMarks marks_;
     CatalogSummary catalog_;
     std::optional<BackupTicket> ticket_;
     Step disk_step_{"could not watch the disk of pg_wal", kLongestPause};
+    Step marks_step_{"could not look at what this standby has received", kLongestPause};
+    Step received_step_{"could not ask which of the received WAL is stored", kLongestPause};
     Step role_step_{"could not settle who writes the repository", kLongestPause};
     Step catalog_step_{"could not read the repository's catalog", kLongestPause};
     Step index_step_{"could not write the index of the repository", kLongestPause};
@@ -142,6 +150,11 @@ void Keeper::settings_changed() {
 void Keeper::look_at_disk() {
     if (disk_step_.due())
         disk_step_.run(kDiskMs, [&] { disk_.look(server_facts()); });
+}
+
+void Keeper::look_at_marks() {
+    if (marks_step_.due())
+        marks_step_.run(0, [&] { marks_.look(); });
 }
 
 void wake_streamer() {
@@ -172,6 +185,7 @@ long Keeper::pause_ms() const {
 
 bool Keeper::tick() {
     look_at_disk();
+    look_at_marks();
     keep_lease();
     wake_archiver();
     return must_stop();
@@ -185,6 +199,7 @@ void Keeper::cycle() {
         lease_.forget();
         return;
     }
+    look_at_marks();
     keep_lease();
     if (role_.wants_look())
         role_step_.soon();
@@ -206,6 +221,8 @@ void Keeper::cycle() {
                 (void)archive_own_anew(Claim(*claim), server_facts(), stop);
             ancestors_due_ = false;
         });
+    if (marks_.any_unsettled() && received_step_.due())
+        received_step_.run(kReceivedMs, [&] { marks_.settle(current_settings(), server_facts(), stop); });
     bool requested = false;
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
         requested = shared.keeper.catalog_requested;
@@ -346,7 +363,7 @@ void keep() {
                 keeper.cycle();
                 process_log().flush();
                 note_cycle();
-                wait_on_latch(-1, keeper.pause_ms());
+                wait_on_latch(keeper.event_fd(), keeper.pause_ms());
             },
             report);
         if (!fine && !ShutdownRequestPending) {

@@ -82,6 +82,15 @@ struct LocalHistory {
     std::string history;            // the timeline's own history file; empty when there is none
 
     [[nodiscard]] bool is_empty() const { return segments.empty() && history.empty(); }
+    // In ascending order within a timeline.
+    void add(TimelineId timeline, uint64_t segment) {
+        const uint64_t size = need.segment_size;
+        const Lsn start = segment_start(segment, size);
+        segments.insert(segment_name(timeline, segment, size));
+        if (need.ranges.empty() || need.ranges.back().timeline != timeline || need.ranges.back().end != start)
+            need.ranges.push_back({timeline, start, start});
+        need.ranges.back().end = segment_start(segment + 1, size);
+    }
 };
 
 LocalHistory local_history(const ServerFacts &facts) {
@@ -92,17 +101,9 @@ LocalHistory local_history(const ServerFacts &facts) {
     for (const WalGap &gap : read_gaps(facts.data_directory))
         let_go.insert(gap.file);
     for (const WalRange &ancestor : timeline_ancestors(facts.timeline))
-        for (const uint64_t segment : local_segments(facts.wal_directory, ancestor, size)) {
-            std::string name = segment_name(ancestor.timeline, segment, size);
-            if (let_go.contains(name))
-                continue;
-            local.segments.insert(std::move(name));
-            const Lsn start = segment_start(segment, size);
-            std::vector<WalRange> &ranges = local.need.ranges;
-            if (ranges.empty() || ranges.back().timeline != ancestor.timeline || ranges.back().end != start)
-                ranges.push_back({ancestor.timeline, start, start});
-            ranges.back().end = segment_start(segment + 1, size);
-        }
+        for (const uint64_t segment : local_segments(facts.wal_directory, ancestor, size))
+            if (!let_go.contains(segment_name(ancestor.timeline, segment, size)))
+                local.add(ancestor.timeline, segment);
     std::string history = history_name(facts.timeline);
     if (facts.timeline > 1 && ::access((facts.wal_directory + "/" + history).c_str(), F_OK) == 0)
         local.history = std::move(history);
@@ -177,6 +178,18 @@ std::set<std::string> missing_history(const ServerFacts &facts,
                                       const std::vector<std::shared_ptr<Repository>> &repositories,
                                       const std::function<bool()> &stop) {
     return missing_of(local_history(facts), repositories, stop);
+}
+
+std::set<std::string> not_stored(const std::set<std::string> &segments, uint64_t segment_size,
+                                 const std::vector<std::shared_ptr<Repository>> &repositories,
+                                 const std::function<bool()> &stop) {
+    LocalHistory local;
+    local.need.segment_size = segment_size;
+    for (const std::string &name : segments) {
+        const WalFileName file = parse_wal_file_name(name).value();
+        local.add(file.timeline, segment_number(file, segment_size));
+    }
+    return missing_of(local, repositories, stop);
 }
 
 size_t close_promotion_gap(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop) {

@@ -32,6 +32,12 @@ namespace pgvigil {
                                                     const std::vector<std::shared_ptr<Repository>> &repositories,
                                                     const std::function<bool()> &stop);
 
+// Those of `segments`, names as in pg_wal, that one of `repositories` lacks, or has from a server that readers do not
+// accept there. What has expired is not missed.
+[[nodiscard]] std::set<std::string> not_stored(const std::set<std::string> &segments, uint64_t segment_size,
+                                               const std::vector<std::shared_ptr<Repository>> &repositories,
+                                               const std::function<bool()> &stop);
+
 // Returns how many files were handed to the archiver.
 size_t close_promotion_gap(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop);
 

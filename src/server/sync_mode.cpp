@@ -103,13 +103,11 @@ void SyncMode::decide(const StreamSettings &settings, const Situation &situation
     const int64_t limit = settings.synchronous_timeout.count();
     const int64_t waited = situation.oldest_ms ? boot_time_ms() - *situation.oldest_ms : 0;
     bool degraded = degraded_;
-    if (limit == 0 || !situation.may_let_go)
+    // Back only with something in hand: a store at its limit must not make commits stumble in turns.
+    if (limit == 0 || !situation.may_let_go || waited <= limit / 2)
         degraded = false;
     else if (waited > limit)
         degraded = true;
-    // Back only with something in hand: a store at its limit must not make commits stumble in turns.
-    else if (waited <= limit / 2)
-        degraded = false;
     if (degraded == degraded_)
         return;
     degraded_ = degraded;

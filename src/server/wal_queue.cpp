@@ -16,13 +16,15 @@ namespace pgvigil {
 namespace {
 
 constexpr std::string_view kReady = ".ready";
+constexpr std::string_view kDone = ".done";
 
 struct CloseDirectory {
     void operator()(::DIR *directory) const noexcept { ::closedir(directory); }
 };
 
-// Calls `visit(status file's name, WAL file's name)` for every file that waits.
-template <class Visit> void for_each_waiting(const std::string &wal_directory, Visit &&visit) {
+// Calls `visit(status file's name, WAL file's name)` for every file with that status.
+template <class Visit>
+void for_each_with_status(const std::string &wal_directory, std::string_view status, Visit &&visit) {
     const std::string path = wal_directory + "/archive_status";
     const std::unique_ptr<::DIR, CloseDirectory> directory(::opendir(path.c_str()));
     if (!directory)
@@ -30,8 +32,8 @@ template <class Visit> void for_each_waiting(const std::string &wal_directory, V
     errno = 0;
     while (const dirent *entry = ::readdir(directory.get())) { // NOLINT(concurrency-mt-unsafe): a stream of its own
         const std::string_view name = entry->d_name;
-        if (name.ends_with(kReady)) {
-            const std::string_view wal_name = name.substr(0, name.size() - kReady.size());
+        if (name.ends_with(status)) {
+            const std::string_view wal_name = name.substr(0, name.size() - status.size());
             if (parse_wal_file_name(wal_name))
                 visit(path + "/" + std::string(name), wal_name);
         }
@@ -53,7 +55,7 @@ bool archives_before(std::string_view a, std::string_view b) noexcept {
 
 std::vector<std::string> waiting_files(const std::string &wal_directory, std::string_view after, size_t limit) {
     std::vector<std::string> names;
-    for_each_waiting(wal_directory, [&](const std::string & /*status*/, std::string_view name) {
+    for_each_with_status(wal_directory, kReady, [&](const std::string & /*status*/, std::string_view name) {
         if (after.empty() || archives_before(after, name))
             names.emplace_back(name);
     });
@@ -63,10 +65,19 @@ std::vector<std::string> waiting_files(const std::string &wal_directory, std::st
     return names;
 }
 
+std::vector<std::string> marked_segments(const std::string &wal_directory) {
+    std::vector<std::string> names;
+    for_each_with_status(wal_directory, kDone, [&](const std::string & /*status*/, std::string_view name) {
+        if (parse_wal_file_name(name)->kind == WalFileKind::kSegment)
+            names.emplace_back(name);
+    });
+    return names;
+}
+
 WalQueue measure_queue(const std::string &wal_directory, uint64_t segment_size) {
     WalQueue queue;
     std::string oldest;
-    for_each_waiting(wal_directory, [&](const std::string &status, std::string_view name) {
+    for_each_with_status(wal_directory, kReady, [&](const std::string &status, std::string_view name) {
         ++queue.files;
         const auto parsed = parse_wal_file_name(name);
         if (parsed->kind == WalFileKind::kSegment || parsed->kind == WalFileKind::kPartial)

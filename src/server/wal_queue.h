@@ -1,5 +1,5 @@
-// The files of pg_wal that wait for the archiver: archive_status/*.ready, in the order in which the archiver asks for
-// them. Threading: plain file operations, from any thread.
+// What archive_status says of the files of pg_wal: those that wait for the archiver (.ready), in the order in which it
+// asks for them, and those that are archived (.done). Threading: plain file operations, from any thread.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,9 @@ struct ArchiveOrder {
 // The first `limit` names after `after` ("" for all). Throws when the directory cannot be read.
 [[nodiscard]] std::vector<std::string> waiting_files(const std::string &wal_directory, std::string_view after,
                                                      size_t limit);
+
+// The complete segments that are marked as archived (.done), in no order. Throws as waiting_files().
+[[nodiscard]] std::vector<std::string> marked_segments(const std::string &wal_directory);
 
 struct WalQueue {
     uint64_t files = 0;

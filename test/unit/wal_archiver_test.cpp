@@ -72,37 +72,6 @@ TEST_F(ArchiverTest, conflict_names_the_host_of_the_other_epoch) {
     EXPECT_NE(failure_of(kFirst).detail().find("db-two.example"), std::string::npos);
 }
 
-TEST_F(ArchiverTest, newer_epoch_writes_beside_an_older_ones_object) {
-    use_repositories(1);
-    const Bytes older = write_segment(kSecond, 1);
-    expect_archived(options(), kSecond);
-    const Bytes newer = write_segment(kSecond, 2);
-    WalArchiverOptions mine = options();
-    mine.epoch = 3;
-    mine.epoch_start = Lsn{2 * segment_size + 100};
-    expect_archived(mine, kSecond);
-    EXPECT_EQ(read_wal_file(*stores[0], layout.wal_file(kSecond)), older);
-    EXPECT_EQ(read_wal_file(*stores[0], layout.wal_file_of_epoch(kSecond, 3)), newer);
-    expect_archived(mine, kSecond);
-    write_segment(kSecond, 3);
-    WalArchiver archiver(mine, repositories, log);
-    EXPECT_EQ(archive(archiver, kSecond), WalFileState::kFailed);
-    EXPECT_EQ(archiver.failure(kSecond)->code(), ErrorCode::kConflict);
-}
-
-TEST_F(ArchiverTest, segment_before_the_epochs_start_is_a_conflict) {
-    use_repositories(1);
-    write_segment(kFirst, 1);
-    expect_archived(options(), kFirst);
-    write_segment(kFirst, 2);
-    WalArchiverOptions mine = options();
-    mine.epoch = 3;
-    mine.epoch_start = Lsn{2 * segment_size};
-    WalArchiver archiver(mine, repositories, log);
-    EXPECT_EQ(archive(archiver, kFirst), WalFileState::kFailed);
-    EXPECT_EQ(archiver.failure(kFirst)->code(), ErrorCode::kConflict);
-}
-
 TEST_F(ArchiverTest, foreign_or_damaged_segments_are_refused_before_anything_is_written) {
     use_repositories(1);
     const size_t before = test::keys_of(*stores[0]).size();

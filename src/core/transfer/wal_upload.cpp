@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "repo/envelope.h"
+#include "repo/epochs.h"
 
 #include <fmt/format.h>
 
@@ -14,12 +15,22 @@ bool same_content(const ObjectHeader &stored, const WalObject &object) {
            stored.digest == object.digest;
 }
 
-// Whether readers ignore `stored` because this writer's epoch begins at or before the file (rules C2).
-bool is_superseded(const ObjectHeader &stored, const WalObject &object, const WalWriter &writer) {
+// The epoch under whose name this writer's object counts, where readers ignore `stored` because of a later epoch
+// (rules C2); nullopt: `stored` counts. On the writer's own timeline that epoch is its own. On an ancestor's it is the
+// last one there: what a promoted standby finds under the plain name may be from a server that its primary had fenced.
+std::optional<uint64_t> superseding_epoch(const Repository &repository, const ObjectHeader &stored,
+                                          const WalObject &object, const WalWriter &writer, const CancelToken &cancel) {
     if (object.parsed.kind != WalFileKind::kSegment && object.parsed.kind != WalFileKind::kBackupHistory)
-        return false;
-    return stored.epoch < writer.epoch && object.parsed.timeline == writer.epoch_timeline &&
-           segment_number(object.parsed, writer.segment_size) >= segment_of(writer.epoch_start, writer.segment_size);
+        return std::nullopt;
+    if (stored.epoch >= writer.epoch)
+        return std::nullopt;
+    const TimelineId timeline = object.parsed.timeline;
+    const uint64_t segment = segment_number(object.parsed, writer.segment_size);
+    if (timeline == writer.epoch_timeline && segment >= segment_of(writer.epoch_start, writer.segment_size))
+        return writer.epoch;
+    const auto later = list_epochs(repository, stored.epoch, cancel);
+    const uint64_t lowest = lowest_accepted_epoch(later, timeline, segment, writer.segment_size);
+    return lowest > stored.epoch ? std::optional(lowest) : std::nullopt;
 }
 
 // " of host \"a\"" where the epoch's document can be read; it only makes a message clearer.
@@ -62,34 +73,44 @@ PutOutcome put(const Repository &repository, const std::string &key, const WalOb
 
 enum class Found { kAbsent, kSame, kSuperseded };
 
-Found inspect(const Repository &repository, const std::string &key, const WalObject &object, const WalWriter &writer,
-              const CancelToken &cancel) {
-    // What stands under an epoch's own name is never superseded by the same epoch.
-    const bool own_name = key == object.key;
+struct Inspection {
+    Found found = Found::kAbsent;
+    std::string other_key; // kSuperseded: where the object belongs
+};
+
+Inspection inspect(const Repository &repository, const std::string &key, const WalObject &object,
+                   const WalWriter &writer, const CancelToken &cancel) {
     const std::optional<ParsedHeader> stored = read_header(repository.store(), key, cancel);
     if (!stored)
-        return Found::kAbsent;
-    // Also when the content is the same: from the epoch's start on readers pass over objects of older epochs.
-    if (own_name && is_superseded(stored->header, object, writer))
-        return Found::kSuperseded;
+        return {};
+    // Also when the content is the same: from the epoch's start on readers pass over objects of older epochs. What
+    // stands under an epoch's own name is never superseded by the same epoch.
+    if (key == object.key)
+        if (const auto epoch = superseding_epoch(repository, stored->header, object, writer, cancel))
+            return {Found::kSuperseded, repository.layout().wal_file_of_epoch(object.name, *epoch)};
     if (same_content(stored->header, object))
-        return Found::kSame;
+        return {Found::kSame, {}};
     throw conflict(repository, key, stored->header, object, writer, cancel);
 }
 
-// nullopt when the key is taken by an object that this writer supersedes.
-std::optional<WalUploadOutcome> upload_under(const Repository &repository, const std::string &key,
-                                             const WalObject &object, const WalWriter &writer,
-                                             const CancelToken &cancel) {
+// Where the content is; or, without an outcome, where it belongs because readers ignore what stands under `key`.
+struct Upload {
+    std::optional<WalUploadOutcome> outcome;
+    std::string key;
+};
+
+Upload upload_under(const Repository &repository, const std::string &key, const WalObject &object,
+                    const WalWriter &writer, const CancelToken &cancel) {
     // An object can vanish between the refusal and the look at it when expiry runs; a second create then succeeds.
     for (int attempt = 0; attempt < 3; ++attempt) {
         if (put(repository, key, object, cancel) == PutOutcome::kStored)
-            return WalUploadOutcome::kStored;
-        switch (inspect(repository, key, object, writer, cancel)) {
+            return {WalUploadOutcome::kStored, key};
+        Inspection inspection = inspect(repository, key, object, writer, cancel);
+        switch (inspection.found) {
         case Found::kSame:
-            return WalUploadOutcome::kAlreadyThere;
+            return {WalUploadOutcome::kAlreadyThere, key};
         case Found::kSuperseded:
-            return std::nullopt;
+            return {std::nullopt, std::move(inspection.other_key)};
         case Found::kAbsent:
             break;
         }
@@ -104,19 +125,18 @@ std::optional<WalUploadOutcome> upload_under(const Repository &repository, const
 
 WalUploadResult upload_wal_object(const Repository &repository, const WalObject &object, const WalWriter &writer,
                                   const CancelToken &cancel) {
-    if (const auto outcome = upload_under(repository, object.key, object, writer, cancel))
-        return {*outcome, object.key};
-    const std::string key = repository.layout().wal_file_of_epoch(object.name, writer.epoch);
-    return {upload_under(repository, key, object, writer, cancel).value(), key};
+    Upload upload = upload_under(repository, object.key, object, writer, cancel);
+    if (!upload.outcome)
+        upload = upload_under(repository, upload.key, object, writer, cancel);
+    return {upload.outcome.value(), std::move(upload.key)};
 }
 
 WalPlace look_up_wal_object(const Repository &repository, const WalObject &object, const WalWriter &writer,
                             const CancelToken &cancel) {
-    Found found = inspect(repository, object.key, object, writer, cancel);
-    if (found == Found::kSuperseded)
-        found = inspect(repository, repository.layout().wal_file_of_epoch(object.name, writer.epoch), object, writer,
-                        cancel);
-    return found == Found::kSame ? WalPlace::kSameContent : WalPlace::kFree;
+    Inspection inspection = inspect(repository, object.key, object, writer, cancel);
+    if (inspection.found == Found::kSuperseded)
+        inspection = inspect(repository, inspection.other_key, object, writer, cancel);
+    return inspection.found == Found::kSame ? WalPlace::kSameContent : WalPlace::kFree;
 }
 
 } // namespace pgvigil

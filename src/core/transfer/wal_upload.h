@@ -37,7 +37,7 @@ enum class WalUploadOutcome { kStored, kAlreadyThere };
 
 struct WalUploadResult {
     WalUploadOutcome outcome = WalUploadOutcome::kStored;
-    std::string key; // where the content is now: the object's own key or that of this writer's epoch
+    std::string key; // where the content is now: the object's own key or that of the epoch which readers accept there
 };
 
 // Throws kConflict, naming both sides, when the name is taken by other content that this writer does not supersede.
