@@ -40,6 +40,7 @@ void status_archived(const std::string &file, const ArchiveSession &session) {
     const int64_t last_time_us = session.last_transaction_us().value_or(0);
     const AcknowledgedSegment acknowledged{timeline, segment, session.claim().epoch, session.repositories(),
                                            everywhere};
+    const uint64_t settings = session.settings().repositories_hash();
     const bool is_history = parsed && parsed->kind == WalFileKind::kHistory;
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
         if (is_segment && everywhere)
@@ -72,6 +73,7 @@ void status_archived(const std::string &file, const ArchiveSession &session) {
                                          (timeline == archiver.durable_timeline && end > archiver.durable_lsn))) {
             archiver.durable_lsn = end;
             archiver.durable_timeline = timeline;
+            archiver.durable_settings = settings;
         }
         ConditionVariableBroadcast(&shared.archiver_changed);
     });

@@ -250,7 +250,7 @@ std::vector<KnownCatalog> shown_catalogs(const Settings &settings, const ServerF
         settings.required == 0 || static_cast<size_t>(settings.required) >= settings.repositories.size();
     // A server that lost its role has nothing to say about what readers find.
     const bool streams = streamed.mode != StreamMode::kOff && streamed.mode != StreamMode::kWaiting;
-    if (everywhere && streams)
+    if (everywhere && streams && streamed.durable_basis.settings == settings.repositories_hash())
         for (KnownCatalog &known : shown)
             if (known.catalog.segment_size == facts.wal_segment_size)
                 add_streamed(known, streamed, facts.wal_segment_size);

@@ -43,6 +43,7 @@ struct SharedArchiver {
     // The position up to which the archiver has acknowledged everything it was given, and the timeline of it.
     XLogRecPtr durable_lsn;
     TimeLineID durable_timeline;
+    uint64_t durable_settings; // Settings::repositories_hash() that it rests on
     TimestampTz reset_time;
 };
 

@@ -27,11 +27,22 @@ struct Snapshot {
 
 void take_snapshot(Snapshot &snapshot) {
     Snapshot *const target = &snapshot;
+    // What rests on other repositories, or on another number of them, says nothing of the present ones; and nothing may
+    // have been found to be durable with these yet.
+    const uint64_t settings = current_settings().repositories_hash();
     with_lock(LW_SHARED, [=](SharedState &shared) noexcept {
         memcpy(static_cast<void *>(&target->archiver), &shared.archiver, sizeof target->archiver);
         memcpy(static_cast<void *>(&target->writer), &shared.writer, sizeof target->writer);
         memcpy(static_cast<void *>(&target->keeper), &shared.keeper, sizeof target->keeper);
         memcpy(static_cast<void *>(&target->stream), &shared.stream, sizeof target->stream);
+        if (target->archiver.durable_settings != settings) {
+            target->archiver.durable_lsn = InvalidXLogRecPtr;
+            target->archiver.durable_timeline = 0;
+        }
+        if (target->stream.durable_basis.settings != settings) {
+            target->stream.durable_lsn = InvalidXLogRecPtr;
+            target->stream.durable_timeline = 0;
+        }
         target->backup_running = false;
         target->last_failure[0] = '\0';
         target->last_failure_time = 0;
