@@ -29,6 +29,20 @@ class AgreementTest : public ArchiverTest {
         WalArchiver archiver(options(), {repositories.at(repository)}, log);
         ASSERT_EQ(archive(archiver, name(segment)), WalFileState::kDone);
     }
+    void store_with_transaction(uint64_t segment, unsigned filling) {
+        const Bytes bytes = write_segment(name(segment), filling);
+        WalFacts facts;
+        facts.scan.first_time_us = 1;
+        WalObjectInput input;
+        input.plain = bytes;
+        input.whole_plain_length = bytes.size();
+        input.digest = sha256(bytes);
+        input.extension = encode_wal_facts(facts);
+        FrameEncoder encoder(Compression{});
+        const Bytes object = encode_wal_object(input, encoder);
+        ASSERT_EQ(stores.at(0)->put_new({.key = layout.wal_file(name(segment)), .body = object}, never_),
+                  PutOutcome::kStored);
+    }
     void have(uint64_t segment, unsigned filling) const { (void)write_segment(name(segment), filling); }
     void lack(uint64_t segment) const { std::filesystem::remove(directory.path() + "/" + name(segment)); }
     // What the run has streamed of a segment, in pieces that end at `ends`.
@@ -102,6 +116,43 @@ TEST_F(AgreementTest, WhatTheOtherStoredDifferentlyIsNotShared) {
     ASSERT_TRUE(agreement());
     EXPECT_EQ(agreement()->start, Lsn{3 * kMiB});
     EXPECT_FALSE(agreement()->breaks);
+}
+
+// Two servers whose histories differ switch segments at the same place, and go on with the same records.
+TEST_F(AgreementTest, TheSameBytesBehindADifferenceProveNothing) {
+    store(1, 1);
+    store(2, 1);
+    store(3, 7);
+    store(4, 1);
+    have(3, 1);
+    expect(3, false);
+    have(2, 7);
+    expect(2, false);
+    have(1, 7);
+    expect(1, false);
+}
+
+TEST_F(AgreementTest, TheSameTailBehindADifferenceProvesNothing) {
+    store(1, 1);
+    store(2, 1);
+    store(3, 7);
+    have(3, 1);
+    have(4, 1);
+    begin_run(4);
+    stream(4, 1, {96});
+    expect(3, false);
+}
+
+// So that pg_wal is not compared as a whole: what lies before is not looked at.
+TEST_F(AgreementTest, TheSameEndOfATransactionProvesAllBefore) {
+    store(1, 7);
+    have(1, 1);
+    have(2, 1);
+    store_with_transaction(3, 1);
+    have(4, 1);
+    expect(4, false);
+    store(4, 1);
+    expect(5, false);
 }
 
 TEST_F(AgreementTest, WhatReadersIgnoreIsNotShared) {

@@ -4,6 +4,8 @@
 #include "crypto/digest.h"
 #include "repo/accepted_wal.h"
 #include "repo/tail.h"
+#include "repo/tail_piece.h"
+#include "repo/wal_object.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -78,11 +80,17 @@ class LocalSegments {
     std::map<uint64_t, std::optional<Sha256Digest>> digests_;
 };
 
-// What a repository says of the server's history.
+// What a repository says of the server's history; segments are looked at from the newest one down.
 struct Evidence {
     std::optional<Lsn> proven;       // up to there both are the same
     std::optional<uint64_t> differs; // the first segment behind that is another there; nullopt: none is known
     bool has_wal_before = false;     // before everything that is in pg_wal
+
+    void found_same(Lsn end) { proven = proven.value_or(end); }
+    void found_different(uint64_t segment) {
+        differs = segment;
+        proven.reset();
+    }
 };
 
 // Compares one repository with pg_wal.
@@ -101,35 +109,41 @@ class Comparison {
         if (!has_stored_ && tail_.segments.empty())
             return std::nullopt;
         Evidence evidence;
-        for (uint64_t segment = local_.end() + 1; segment-- > local_.first() && !evidence.proven;)
-            compare(segment, evidence);
+        bool certain = false;
+        for (uint64_t segment = local_.end() + 1; segment-- > local_.first() && !certain;)
+            certain = compare(segment, evidence);
         evidence.has_wal_before = has_stored_before(local_.first()) ||
                                   (!tail_.segments.empty() && tail_.segments.begin()->first < local_.first());
         return evidence;
     }
 
   private:
-    void compare(uint64_t segment, Evidence &evidence) {
+    // Returns whether it is certain that everything before is the same as well. The same bytes alone are no proof of
+    // that: what follows a switch of segments at the same place may be the same on two servers whose histories differ.
+    // The end of a transaction is one: it tells its time, in microseconds.
+    bool compare(uint64_t segment, Evidence &evidence) {
         const uint64_t size = input_.segment_size;
         if (const auto stored = accepted(segment)) {
             if (segment == local_.end() || stored->header.digest_id == 0)
-                return; // nothing to compare
+                return false; // nothing to compare
             const std::optional<Sha256Digest> &own = local_.digest(segment);
             if (!own)
-                return;
-            if (stored->header.plain_length == size && *own == stored->header.digest)
-                evidence.proven = segment_start(segment + 1, size);
-            else
-                evidence.differs = segment;
-            return;
+                return false;
+            if (stored->header.plain_length != size || *own != stored->header.digest) {
+                evidence.found_different(segment);
+                return false;
+            }
+            evidence.found_same(segment_start(segment + 1, size));
+            return ends_transaction(decode_wal_facts(stored->header.extension, stored->key).scan);
         }
         if (!tail_.segments.contains(segment))
-            return;
+            return false;
         const TailContext context{epochs_, [this](uint64_t other) { return is_stored(other); }};
         const auto cover = tail_cover(tail_, context, segment);
         if (!cover || cover->pieces.empty())
-            return;
+            return false;
         bool same = cover->known_end <= local_.length(segment); // more than this server has proves nothing
+        bool certain = false;
         for (const TailPiece &piece : cover->pieces) {
             if (piece.to > local_.length(segment))
                 break;
@@ -139,13 +153,20 @@ class Comparison {
             if (!parsed || parsed->header.digest_id == 0 || !own) {
                 same = false; // merged or removed meanwhile
             } else if (parsed->header.plain_length != piece.to - piece.from || parsed->header.digest != *own) {
-                evidence.differs = segment;
-                return;
+                evidence.found_different(segment);
+                return false;
+            } else {
+                certain = ends_transaction(decode_tail_facts(parsed->header.extension, key).scan);
             }
         }
+        if (!same)
+            return false;
         // Of a part the beginning is the same: the segment is archived anew.
-        if (same)
-            evidence.proven = segment_start(cover->end == size ? segment + 1 : segment, size);
+        evidence.found_same(segment_start(cover->end == size ? segment + 1 : segment, size));
+        return certain;
+    }
+    [[nodiscard]] static bool ends_transaction(const WalScanSummary &scan) noexcept {
+        return scan.first_time_us.has_value();
     }
 
     [[nodiscard]] std::optional<AcceptedSegment> accepted(uint64_t segment) const {

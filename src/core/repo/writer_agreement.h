@@ -2,7 +2,9 @@
 // C2): behind its newest segment that a repository holds byte for byte, complete or as a whole tail, or at the segment
 // of which one holds the beginning as a tail. Before that the two histories are one, whoever wrote them; from there on
 // readers accept only the new writer's objects. A repository that lacks segments says nothing against that; one that
-// holds another segment before that point moves it back to there.
+// holds another segment before that point moves it back to there. Segments may be the same behind others that are not
+// (what two servers write after a switch of segments at the same place): so pg_wal is compared down to one that ends a
+// transaction, which no other history has at the same place at the same microsecond.
 // Threading: free functions, any thread; they read pg_wal and block on the stores.
 #pragma once
 
