@@ -1,8 +1,10 @@
 # Two copies of one cluster take over from each other, back and forth on one timeline: each begins behind the newest
-# segment both sides share, archives anew from there, and what is restored is the history of the last one alone.
+# segment both sides share, archives anew from there, and what is restored is the history of the last one alone. So it is
+# where a writer was overtaken and has taken over again before it noticed.
 use strict;
 use warnings;
 use PgVigil;
+use PgVigil::Stream;
 use Test::More;
 
 my $repository = new_repository('back', 'file');
@@ -52,10 +54,24 @@ wait_for(sub { $a->safe_psql('postgres', 'SELECT role FROM pgv_status') eq 'fenc
 work($a, 'late', 2);
 is(take_over($a), 3, 'A takes over again');
 wait_for_archived($a);
+# From here on the archiver alone has to store everything.
+set_and_reload($a, 'pgvigil.stream_interval' => '0');
 work($a, 'again', 2);
 wait_for_archived($a);
+wait_for_window($a, undef, 60);
 is(restored_rows('after_a'), rows($a), 'what is restored is the history of A');
 unlike(rows($a), qr/\bb\d/, 'which has nothing of B');
+
+# B for a moment only: A has not noticed when it is the writer again, in an epoch in which it has archived nothing.
+my $keeper = process_of($a, qr/pgvigil keeper/);
+kill 'STOP', $keeper;
+is(take_over($b), 4, 'B takes over');
+is(take_over($a), 5, 'and A at once');
+kill 'CONT', $keeper;
+work($a, 'more', 1);
+wait_for_archived($a);
+ok(eval { wait_for_window($a, undef, 60) }, 'A archives once more what it has archived before') or diag($@);
+is(restored_rows('at_once'), rows($a), 'what is restored is the history of A');
 backup_now($a, 'full');
 wait_for_archived($a);
 is(restored_rows('after_backup'), rows($a), 'also from a new backup');

@@ -114,7 +114,9 @@ bool RoleWatch::just_settled() noexcept {
 }
 
 void RoleWatch::look(const Settings &settings, const std::function<bool()> &stop) {
+    // In which epoch; another one is settled anew even if the loss of this one was never noticed.
     const bool before = std::exchange(is_writer_, false);
+    const uint64_t held = before && claim_ ? claim_->epoch : 0;
     ClaimResult result;
     try {
         result = settle_role_now(settings, stop);
@@ -128,7 +130,7 @@ void RoleWatch::look(const Settings &settings, const std::function<bool()> &stop
     publish_writer(result.writer);
     is_writer_ = result.standing == WriterStanding::kWriter;
     claim_ = is_writer_ ? result.claim : std::nullopt;
-    settled_ = is_writer_ && !before;
+    settled_ = claim_ && claim_->epoch != held;
     if (result.refusal && result.refusal->message() != last_refusal_)
         say(*result.refusal);
     last_refusal_ = result.refusal ? result.refusal->message() : std::string();

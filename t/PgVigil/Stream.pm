@@ -9,7 +9,7 @@ use PgVigil;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(kill_server lose_server flushed_lsn wait_for_durable is_durable pieces run_documents segment_position end_of_replay checkpoint_of);
+our @EXPORT = qw(kill_server lose_server flushed_lsn wait_for_durable is_durable wait_for_window pieces run_documents segment_position end_of_replay checkpoint_of);
 
 # process => parent of everything that runs, zombies left out.
 sub _processes
@@ -100,6 +100,21 @@ sub wait_for_durable
     my ($node, $lsn, $timeout) = @_;
     $lsn //= flushed_lsn($node);
     wait_for(sub { is_durable($node, $lsn) }, "the store to have the WAL below $lsn", $timeout);
+    return $lsn;
+}
+
+# wait_for_window(NODE, [LSN], [SECONDS]): waits until everything below LSN, or what is flushed now, can be restored from a
+# backup there is. What is archived last does not tell that: after a take-over older segments follow.
+sub wait_for_window
+{
+    my ($node, $lsn, $timeout) = @_;
+    $lsn //= flushed_lsn($node);
+    wait_for(
+        sub {
+            refresh($node);
+            return $node->safe_psql('postgres', "SELECT count(*) FROM pgv_recovery_windows WHERE to_lsn >= '$lsn'");
+        },
+        "a recovery window up to $lsn", $timeout);
     return $lsn;
 }
 
