@@ -46,6 +46,15 @@ sub requests
     return grep { !$pattern || $_ =~ $pattern } split /\n/, slurp_file("$self->{directory}/log");
 }
 
+# How many requests are held now.
+sub held
+{
+    my ($self) = @_;
+    my ($begun, $ended) = (0, 0);
+    for ($self->requests(qr/ hold \d+ \d+$/)) { / hold 0 \d+$/ ? $begun++ : $ended++; }
+    return $begun - $ended;
+}
+
 sub stop
 {
     my ($self) = @_;
@@ -54,6 +63,7 @@ sub stop
     return;
 }
 
-sub DESTROY { $_[0]->stop; return; }
+# At the end of a test the child's exit status is not the test's.
+sub DESTROY { my ($self) = @_; local ($?, $!, $@) = ($?, $!, $@); $self->stop; return; }
 
 1;
