@@ -68,6 +68,11 @@ const char *role_name(WriterRole role) noexcept {
     return "unknown";
 }
 
+WriterRole known_role(const SharedWriter &writer) noexcept {
+    const bool is_answered = writer.role != WriterRole::kUnreachable && writer.role != WriterRole::kUnknown;
+    return writer.fenced && !is_answered ? WriterRole::kFenced : writer.role;
+}
+
 void install_shared_memory_hooks() {
     previous_request_hook = shmem_request_hook;
     shmem_request_hook = request_memory;

@@ -76,6 +76,8 @@ struct SharedWriter {
     char message[kTextBytes];
     char hint[kTextBytes];
 };
+// The role, as far as it is known: a server that was fenced stays so while the repository does not answer.
+[[nodiscard]] WriterRole known_role(const SharedWriter &writer) noexcept;
 
 struct SharedRepository {
     char url[kUrlBytes];

@@ -117,7 +117,7 @@ std::string stream_trouble(const SharedStream &stream) {
 
 // The first thing that stands in the way of being recoverable up to now; empty when nothing does.
 std::string trouble(const Snapshot &snapshot, const ServerFacts &facts) {
-    const WriterRole role = snapshot.writer.role;
+    const WriterRole role = known_role(snapshot.writer);
     if (role == WriterRole::kOff)
         return "pgvigil.repository is empty: nothing is archived";
     if (snapshot.keeper.pid == 0)
@@ -156,7 +156,7 @@ Cell window_time(const Snapshot &snapshot, TimestampTz time) {
 // How it stands with this server's right to acknowledge; NULL where it has no role to keep.
 Cell lease_cell(const SharedWriter &writer) {
     const SharedLease lease = lease_state();
-    if (writer.role == WriterRole::kFenced || (lease.epoch != 0 && lease.lost_epoch >= lease.epoch))
+    if (known_role(writer) == WriterRole::kFenced || (lease.epoch != 0 && lease.lost_epoch >= lease.epoch))
         return Cell("lost");
     if (writer.role != WriterRole::kWriter && !lease.released)
         return std::nullopt;
@@ -181,7 +181,7 @@ Rows status_rows() {
     return {{
         cell(problem.empty()),
         problem.empty() ? Cell("recoverable") : Cell(problem),
-        cell(role_name(snapshot.writer.role)),
+        cell(role_name(known_role(snapshot.writer))),
         snapshot.writer.epoch == 0 ? std::nullopt : cell(snapshot.writer.epoch),
         cell(snapshot.writer.message),
         cell(snapshot.writer.hint),

@@ -43,7 +43,7 @@ constexpr std::chrono::milliseconds kLongestPause{30000};
 
 WriterRole published_role() {
     WriterRole role = WriterRole::kUnknown;
-    with_lock(LW_SHARED, [&](SharedState &shared) noexcept { role = shared.writer.role; });
+    with_lock(LW_SHARED, [&](SharedState &shared) noexcept { role = known_role(shared.writer); });
     return role;
 }
 
