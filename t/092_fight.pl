@@ -34,6 +34,7 @@ for my $round (1 .. $fight->rounds)
     $fight->is_history_of($round, $winner);
     $fight->mark($loser);
     $fight->acknowledges_nothing($round, $loser);
+    $fight->end_of_round($round, $loser);
 }
 $fight->finish;
 done_testing();

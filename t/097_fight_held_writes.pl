@@ -107,6 +107,7 @@ for my $round (1 .. $fight->rounds)
     $fight->is_history_of($round, $winner);
     $fight->mark($loser) if !$marked;
     $fight->acknowledges_nothing($round, $loser);
+    $fight->end_of_round($round, $loser);
 }
 my @late = map { $_->requests(qr/^PUT .* hold [1-9]/) } values %proxy;
 $arrived{$_}++ for map { (split ' ')[3] } @late;
