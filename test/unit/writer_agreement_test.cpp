@@ -37,6 +37,7 @@ class AgreementTest : public ArchiverTest {
         input.plain = bytes;
         input.whole_plain_length = bytes.size();
         input.digest = sha256(bytes);
+        input.epoch = 1;
         input.extension = encode_wal_facts(facts);
         FrameEncoder encoder(Compression{});
         const Bytes object = encode_wal_object(input, encoder);
@@ -77,7 +78,7 @@ class AgreementTest : public ArchiverTest {
             opened.epochs = list_epochs(*repositories[i], 0, never_);
             all.opened.push_back(std::move(opened));
         }
-        return find_agreement(input_, all, never_);
+        return find_agreement(input_, all, held_epoch_, never_);
     }
 
     void expect(uint64_t start, bool breaks) {
@@ -89,6 +90,7 @@ class AgreementTest : public ArchiverTest {
 
     static constexpr TailRunId kRun{1, 1};
     ClaimInput input_;
+    uint64_t held_epoch_ = 0;
     const CancelToken never_;
 };
 
@@ -152,6 +154,23 @@ TEST_F(AgreementTest, TheSameEndOfATransactionProvesAllBefore) {
     have(4, 1);
     expect(4, false);
     store(4, 1);
+    expect(5, false);
+}
+
+TEST_F(AgreementTest, TheSameBytesProveNothingWhereAnotherServerTookOverBeforeThem) {
+    put_epoch(1, Lsn{kMiB});
+    for (uint64_t segment = 1; segment <= 3; ++segment) {
+        store(segment, 1);
+        lack(segment);
+    }
+    have(4, 1);
+    begin_run(4);
+    stream(4, 1, {96});
+    expect(4, true);
+    held_epoch_ = 1;
+    expect(4, false); // it was this server
+    held_epoch_ = 0;
+    store_with_transaction(4, 1);
     expect(5, false);
 }
 

@@ -83,6 +83,7 @@ class LocalSegments {
 // What a repository says of the server's history; segments are looked at from the newest one down.
 struct Evidence {
     std::optional<Lsn> proven;       // up to there both are the same
+    bool certain = false;            // whatever lies before pg_wal
     std::optional<uint64_t> differs; // the first segment behind that is another there; nullopt: none is known
     bool has_wal_before = false;     // before everything that is in pg_wal
 
@@ -109,9 +110,8 @@ class Comparison {
         if (!has_stored_ && tail_.segments.empty())
             return std::nullopt;
         Evidence evidence;
-        bool certain = false;
-        for (uint64_t segment = local_.end() + 1; segment-- > local_.first() && !certain;)
-            certain = compare(segment, evidence);
+        for (uint64_t segment = local_.end() + 1; segment-- > local_.first() && !evidence.certain;)
+            evidence.certain = compare(segment, evidence);
         evidence.has_wal_before = has_stored_before(local_.first()) ||
                                   (!tail_.segments.empty() && tail_.segments.begin()->first < local_.first());
         return evidence;
@@ -191,8 +191,23 @@ class Comparison {
 
 } // namespace
 
+namespace {
+
+// Whether the histories may differ before everything that is in pg_wal: an epoch began there that this server has not
+// held, nor the one it is a copy of.
+bool may_differ_before(const OpenedRepositories &repositories, const ClaimInput &input, uint64_t held_epoch,
+                       Lsn first) {
+    return std::any_of(repositories.opened.begin(), repositories.opened.end(), [&](const OpenedRepository &opened) {
+        return std::any_of(opened.epochs.begin(), opened.epochs.end(), [&](const EpochDocument &epoch) {
+            return epoch.number > held_epoch && epoch.timeline == input.timeline && epoch.lsn < first;
+        });
+    });
+}
+
+} // namespace
+
 std::optional<Agreement> find_agreement(const ClaimInput &input, const OpenedRepositories &repositories,
-                                        const CancelToken &cancel) {
+                                        uint64_t held_epoch, const CancelToken &cancel) {
     LocalSegments local(input);
     std::vector<Evidence> all;
     for (const OpenedRepository &opened : repositories.opened)
@@ -201,13 +216,18 @@ std::optional<Agreement> find_agreement(const ClaimInput &input, const OpenedRep
                 all.push_back(*evidence);
     if (all.empty())
         return std::nullopt;
+    const Lsn first = segment_start(local.first(), input.segment_size);
+    if (may_differ_before(repositories, input, held_epoch, first))
+        for (Evidence &evidence : all)
+            if (!evidence.certain)
+                evidence.proven.reset();
     // One that only lags says nothing against what another proves.
     std::optional<Lsn> proven;
     for (const Evidence &evidence : all)
         if (evidence.proven)
             proven = std::max(proven.value_or(*evidence.proven), *evidence.proven);
     if (!proven)
-        return Agreement{segment_start(local.first(), input.segment_size),
+        return Agreement{first,
                          std::any_of(all.begin(), all.end(), [](const Evidence &one) { return one.has_wal_before; })};
     // The same epoch holds in all of them: what one holds differently every one gets once more.
     Lsn start = *proven;

@@ -4,8 +4,9 @@
 // readers accept only the new writer's objects. A repository that lacks segments says nothing against that; one that
 // holds another segment before that point moves it back to there. Segments may be the same behind others that are not
 // (what two servers write after a switch of segments at the same place): so pg_wal is compared down to one that ends a
-// transaction, which no other history has at the same place at the same microsecond.
-// Threading: free functions, any thread; they read pg_wal and block on the stores.
+// transaction, which no other history has at the same place at the same microsecond. Where pg_wal begins behind an
+// epoch that this server has not held, nothing but that is a proof. Threading: free functions, any thread; they read
+// pg_wal and block on the stores.
 #pragma once
 
 #include "repo/writer_facts.h"
@@ -22,7 +23,8 @@ struct Agreement {
 };
 
 // nullopt when no repository has WAL of the server's timeline, complete or streamed.
+// `held_epoch`: the highest that the data directory says was this server's, or the one's it is a copy of.
 [[nodiscard]] std::optional<Agreement> find_agreement(const ClaimInput &input, const OpenedRepositories &repositories,
-                                                      const CancelToken &cancel);
+                                                      uint64_t held_epoch, const CancelToken &cancel);
 
 } // namespace pgvigil

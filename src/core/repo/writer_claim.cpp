@@ -159,7 +159,7 @@ class ClaimRound {
         document.host = input_.host;
         document.timeline = input_.timeline;
         document.lsn = archiving_start(input_);
-        if (const auto agreed = find_agreement(input_, repositories_, cancel_)) {
+        if (const auto agreed = find_agreement(input_, repositories_, local_.identity.identity.held_epoch, cancel_)) {
             document.lsn = agreed->start;
             document.breaks = agreed->breaks;
         }
