@@ -47,8 +47,9 @@ my @ends = $list =~ /"to_lsn"\s*:\s*"([^"]+)"/g;
 ok((grep { $node->safe_psql('postgres', "SELECT '$_'::pg_lsn >= '$four->{lsn}'") eq 't' } @ends), 'which reach the last commit as well');
 # Nobody commits, and time goes on: the window does not move.
 my $end = $node->safe_psql('postgres', 'SELECT max(to_time) FROM pgv_recovery_windows');
-$node->safe_psql('postgres', q(SELECT pg_logical_emit_message(false, 'pgvigil test', 'no commit')));
+my $message = $node->safe_psql('postgres', q(SELECT pg_logical_emit_message(false, 'pgvigil test', 'no commit')));
 wait_for_durable($node);
+is($node->safe_psql('postgres', "SELECT window_to_lsn >= '$message', window_to = '$end' FROM pgv_status"), 't|t', 'pgv_status has the same window, at once');
 refresh($node);
 is($node->safe_psql('postgres', 'SELECT max(to_time) FROM pgv_recovery_windows'), $end, 'WAL without a commit does not make it longer');
 

@@ -34,8 +34,7 @@ void status_archived(const std::string &file, const ArchiveSession &session) {
     const TimeLineID timeline = is_segment ? parsed->timeline : 0;
     const char *name = file.c_str();
     // Only what every repository has may be shown without being asked for.
-    const unsigned required = session.settings().required;
-    const bool everywhere = owed == 0 && (required == 0 || required >= session.settings().repositories.size());
+    const bool everywhere = owed == 0 && session.settings().requires_all();
     const uint64_t segment = is_segment ? segment_number(*parsed, segment_size) : 0;
     const int64_t last_time_us = session.last_transaction_us().value_or(0);
     const AcknowledgedSegment acknowledged{timeline, segment, session.claim().epoch, session.repositories(),

@@ -246,11 +246,9 @@ std::vector<KnownCatalog> shown_catalogs(const Settings &settings, const ServerF
                 (known.catalog.segment_size == 0 || known.catalog.segment_size == facts.wal_segment_size))
                 add_archived(known, run, facts.wal_segment_size);
     // Where not all repositories are required, nobody knows which of them have it.
-    const bool everywhere =
-        settings.required == 0 || static_cast<size_t>(settings.required) >= settings.repositories.size();
     // A server that lost its role has nothing to say about what readers find.
     const bool streams = streamed.mode != StreamMode::kOff && streamed.mode != StreamMode::kWaiting;
-    if (everywhere && streams && streamed.durable_basis.settings == settings.repositories_hash())
+    if (settings.requires_all() && streams && streamed.durable_basis.settings == settings.repositories_hash())
         for (KnownCatalog &known : shown)
             if (known.catalog.segment_size == facts.wal_segment_size)
                 add_streamed(known, streamed, facts.wal_segment_size);

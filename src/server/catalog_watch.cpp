@@ -3,6 +3,7 @@
 #include "server/catalog_watch.h"
 
 #include "server/catalog_store.h"
+#include "server/pg_time.h"
 #include "server/shared_state.h"
 
 #include "plan/recovery_windows.h"
@@ -12,10 +13,6 @@
 namespace pgvigil {
 
 namespace {
-
-TimestampTz timestamp_from_unix_us(int64_t unix_us) noexcept {
-    return unix_us - int64_t{946684800} * 1000000;
-}
 
 void publish_repositories(const std::vector<CatalogReading> &readings) {
     with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
@@ -78,6 +75,7 @@ void publish_catalog(const CatalogReading &reading) {
         keeper.window_to = timestamp_from_unix_us(std::max(end_us, window->from_ms * 1000));
         keeper.window_from_lsn = window->from_lsn.value;
         keeper.window_to_lsn = window->to_lsn.value;
+        keeper.window_timeline = window->timeline;
     });
 }
 

@@ -2,6 +2,7 @@
 
 #include "server/schedule_status.h"
 
+#include "server/pg_time.h"
 #include "server/shared_state.h"
 
 namespace pgvigil {
@@ -9,7 +10,7 @@ namespace pgvigil {
 namespace {
 
 TimestampTz timestamp(int64_t unix_ms) noexcept {
-    return unix_ms == 0 ? 0 : (unix_ms - int64_t{946684800} * 1000) * 1000;
+    return unix_ms == 0 ? 0 : timestamp_from_unix_us(unix_ms * 1000);
 }
 
 // The newest failure, as long as nothing has succeeded since.

@@ -32,6 +32,10 @@ struct Settings {
     std::chrono::milliseconds retry_for{60000};
     int64_t writer_term_ms = 90000; // rules C4
 
+    // Whether WAL is acknowledged only when every repository has it.
+    [[nodiscard]] bool requires_all() const {
+        return required == 0 || static_cast<size_t>(required) >= repositories.size();
+    }
     // Whether what was opened with `other` must be opened again.
     [[nodiscard]] bool same_repositories(const Settings &other) const {
         return repository_text == other.repository_text && credentials_file == other.credentials_file &&

@@ -117,6 +117,7 @@ struct SharedKeeper {
     TimestampTz window_to;
     XLogRecPtr window_from_lsn;
     XLogRecPtr window_to_lsn;
+    TimeLineID window_timeline;
     uint64_t bad_pages; // of the newest backup
 };
 

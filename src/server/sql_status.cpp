@@ -4,6 +4,7 @@
 
 #include "server/lease.h"
 #include "server/lease_state.h"
+#include "server/pg_time.h"
 #include "server/progress.h"
 #include "server/request_estimate.h"
 #include "server/server_facts.h"
@@ -25,11 +26,28 @@ struct Snapshot {
     TimestampTz last_failure_time;
 };
 
+bool is_streaming(StreamMode mode) noexcept {
+    return mode != StreamMode::kOff && mode != StreamMode::kWaiting;
+}
+
+// The window as pgv_recovery_windows shows it: with what was streamed into every repository since the catalog was read.
+void extend_window(SharedKeeper &keeper, const SharedStream &stream) {
+    if (!keeper.has_window || !is_streaming(stream.mode) || stream.durable_timeline != keeper.window_timeline ||
+        stream.durable_from > keeper.window_to_lsn || stream.durable_lsn <= keeper.window_to_lsn)
+        return;
+    keeper.window_to_lsn = stream.durable_lsn;
+    const TimestampTz streamed = stream.last_transaction_us != 0 ? timestamp_from_unix_us(stream.last_transaction_us)
+                                 : stream.oldest_waiting != 0    ? stream.oldest_waiting
+                                                                 : GetCurrentTimestamp();
+    keeper.window_to = std::max(keeper.window_to, streamed);
+}
+
 void take_snapshot(Snapshot &snapshot) {
     Snapshot *const target = &snapshot;
+    const Settings now = current_settings();
     // What rests on other repositories, or on another number of them, says nothing of the present ones; and nothing may
     // have been found to be durable with these yet.
-    const uint64_t settings = current_settings().repositories_hash();
+    const uint64_t settings = now.repositories_hash();
     with_lock(LW_SHARED, [=](SharedState &shared) noexcept {
         memcpy(static_cast<void *>(&target->archiver), &shared.archiver, sizeof target->archiver);
         memcpy(static_cast<void *>(&target->writer), &shared.writer, sizeof target->writer);
@@ -55,6 +73,8 @@ void take_snapshot(Snapshot &snapshot) {
             }
         }
     });
+    if (now.requires_all())
+        extend_window(snapshot.keeper, snapshot.stream);
 }
 
 // The newest thing that went wrong, of whichever process.
@@ -91,10 +111,6 @@ Durable durable_position(const Snapshot &snapshot) {
     if (streamed)
         return {stream.durable_timeline, Lsn{stream.durable_lsn}};
     return {archiver.durable_timeline, Lsn{archiver.durable_lsn}};
-}
-
-bool is_streaming(StreamMode mode) noexcept {
-    return mode != StreamMode::kOff && mode != StreamMode::kWaiting;
 }
 
 // Seconds since the oldest WAL was flushed that the store lacks.

@@ -319,6 +319,36 @@ TEST_F(TailWriterTest, CleanupRemovesPiecesOnceTheSegmentIsStored) {
     EXPECT_EQ(tail_bytes(*repositories[0], 1, segment_size, 2).size(), 700U);
 }
 
+TEST_F(TailWriterTest, CleanupThatIsRefusedIsSaidOnceAndNotTriedAgain) {
+    use_repositories(1);
+    std::atomic<int> removals{0};
+    stores[0]->before = [&](StoreCall call, std::string_view, const CancelToken &) {
+        if (call != StoreCall::kRemove)
+            return;
+        ++removals;
+        throw Error(ErrorCode::kAccessDenied, "access denied");
+    };
+    TailWriterOptions how = tail_options();
+    how.cleanup = true;
+    TailWriter writer(how, repositories, log);
+    for (uint64_t segment = 1; segment <= 3; ++segment) {
+        write_segment(name_of(segment), static_cast<unsigned>(segment));
+        writer.advance(at(segment, 5000));
+        ASSERT_TRUE(wait_durable(writer, at(segment, 5000)));
+        expect_archived(options(), name_of(segment));
+        writer.segment_archived(segment, true);
+    }
+    write_segment(name_of(4), 4);
+    writer.advance(at(4, 700));
+    ASSERT_TRUE(wait_durable(writer, at(4, 700)));
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (log.warnings().empty() && std::chrono::steady_clock::now() < deadline)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    ASSERT_EQ(log.warnings().size(), 1U);
+    EXPECT_NE(log.warnings().front().find("lets nothing be deleted"), std::string::npos);
+    EXPECT_EQ(removals, 1);
+}
+
 // Every operation fails once, before its effect or after it: what is called durable can be read, whatever happened.
 TEST_F(TailWriterTest, AnyOperationMayFail) {
     const Bytes first = write_segment(name_of(1));

@@ -59,7 +59,7 @@ inline Bytes make_segment(const SegmentSpec &spec) {
     return segment;
 }
 
-enum class StoreCall { kPut, kGet, kRange, kHead, kList };
+enum class StoreCall { kPut, kGet, kRange, kHead, kList, kRemove };
 
 // A memory store that tells a test of every call before and after its effect; what the test throws is thrown to the
 // caller.
@@ -88,6 +88,10 @@ class WatchedStore : public MemoryStore {
     ListPage list(const ListRequest &request, const CancelToken &cancel) override {
         tell(StoreCall::kList, request.prefix, cancel);
         return told(StoreCall::kList, request.prefix, MemoryStore::list(request, cancel));
+    }
+    std::vector<DeleteFailure> remove(const std::vector<std::string> &keys, const CancelToken &cancel) override {
+        tell(StoreCall::kRemove, keys.front(), cancel);
+        return told(StoreCall::kRemove, keys.front(), MemoryStore::remove(keys, cancel));
     }
 
   private:

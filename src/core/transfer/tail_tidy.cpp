@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace pgvigil {
 
 namespace {
@@ -105,24 +107,26 @@ bool TailTidy::remove(const Debris &debris) {
     try {
         if (!shipper_.is_stored(debris.garbage.segment, cancel_))
             return false;
-        Repository &repository = shipper_.repository();
-        for (const DeleteFailure &failure : repository.store().remove(debris.garbage.keys, cancel_))
-            if (failure.access_denied) {
-                log_.emit(LogLevel::kWarning,
-                          fmt::format("\"{}\" lets nothing be deleted: what was streamed stays until expiry removes it",
-                                      repository.url()),
-                          failure.message);
-                may_remove_ = false;
-            }
+        for (const DeleteFailure &failure : shipper_.repository().store().remove(debris.garbage.keys, cancel_))
+            if (failure.access_denied)
+                give_up(failure.message);
         return true;
     } catch (const Error &error) {
         if (error.code() != ErrorCode::kAccessDenied)
             return false;
-        may_remove_ = false;
+        give_up(error.message());
         return true;
     } catch (const std::exception &) {
         return false;
     }
+}
+
+void TailTidy::give_up(const std::string &reason) {
+    if (std::exchange(may_remove_, false))
+        log_.emit(LogLevel::kWarning,
+                  fmt::format("\"{}\" lets nothing be deleted: what was streamed stays until expiry removes it",
+                              shipper_.repository().url()),
+                  reason);
 }
 
 } // namespace pgvigil

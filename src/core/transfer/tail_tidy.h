@@ -14,6 +14,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <string>
 #include <thread>
 
 namespace pgvigil {
@@ -39,6 +40,8 @@ class TailTidy {
     void remove_due();
     // Whether nothing is left to do for it.
     [[nodiscard]] bool remove(const Debris &debris);
+    // The credentials do not allow it: said once.
+    void give_up(const std::string &reason);
 
     const TailWriterOptions options_;
     TailShipper &shipper_;
