@@ -5,6 +5,7 @@
 #include "server/boundary.h"
 #include "server/shared_state.h"
 
+#include <algorithm>
 #include <array>
 #include <unistd.h>
 
@@ -14,6 +15,8 @@ namespace {
 
 // Without shared memory each process finds out for itself.
 bool found_current = false;
+Lsn found_stale_end;
+TimelineId found_stale_timeline = 0;
 
 bool is_known_current() {
     bool known = found_current;
@@ -21,11 +24,31 @@ bool is_known_current() {
     return known;
 }
 
+Lsn stale_end_on(TimelineId timeline) {
+    Lsn end = found_stale_timeline == timeline ? found_stale_end : Lsn{};
+    with_lock(LW_SHARED, [&](SharedState &shared) noexcept {
+        if (shared.writer.stale_timeline == timeline)
+            end = Lsn{shared.writer.stale_end};
+    });
+    return end;
+}
+
 } // namespace
 
 void note_known_current() {
     found_current = true;
     with_lock(LW_EXCLUSIVE, [](SharedState &shared) noexcept { shared.writer.known_current = true; });
+}
+
+void note_stale(const ServerFacts &facts) {
+    const Lsn before = stale_end_on(facts.timeline);
+    const Lsn end = before.is_valid() ? std::min(before, facts.wal_end) : facts.wal_end;
+    found_stale_end = end;
+    found_stale_timeline = facts.timeline;
+    with_lock(LW_EXCLUSIVE, [&](SharedState &shared) noexcept {
+        shared.writer.stale_end = end.value;
+        shared.writer.stale_timeline = facts.timeline;
+    });
 }
 
 ServerFacts server_facts() {
@@ -66,6 +89,7 @@ ServerFacts server_facts() {
     facts.streaming = streaming;
     facts.wal_end = Lsn{end};
     facts.timeline = timeline;
+    facts.stale_end = stale_end_on(timeline);
     return facts;
 }
 

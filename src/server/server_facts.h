@@ -22,6 +22,8 @@ struct ServerFacts {
     TimelineId timeline = 0;
     // Since the server was started it has been the writer: it is no copy put back to an earlier state.
     bool known_current = false;
+    // Where its WAL ended when it was found to be a stale copy, since the server was started; invalid where it was not.
+    Lsn stale_end;
     // The end of this server's WAL: flushed on a primary, replayed or received on a standby.
     Lsn wal_end;
 };
@@ -30,6 +32,10 @@ struct ServerFacts {
 
 // To be called once this server has been granted the writer's role.
 void note_known_current();
+
+// To be called once a server with these facts was found to be a stale copy: what it writes from then on makes it no
+// less of one.
+void note_stale(const ServerFacts &facts);
 
 // Whether the shutdown checkpoint is done: no WAL is written any more.
 [[nodiscard]] bool shutdown_is_complete();

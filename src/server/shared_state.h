@@ -73,6 +73,9 @@ struct SharedWriter {
     char writer_instance[40]; // who the repository says is the writer; empty: nobody, or not known
     char writer_host[256];
     bool known_current; // this run of the server was found to be no stale copy
+    // Where the WAL of this run ended when it was found to be one, and on which timeline; 0: it was not.
+    XLogRecPtr stale_end;
+    TimeLineID stale_timeline;
     char message[kTextBytes];
     char hint[kTextBytes];
 };

@@ -23,7 +23,9 @@ ClaimInput input_for(const Settings &settings, const ServerFacts &facts) {
     input.streaming = facts.streaming;
     input.known_current = facts.known_current;
     input.timeline = facts.timeline;
-    input.wal_end = facts.wal_end;
+    // What a stale copy has written since it was found to be one makes it no less of one.
+    input.wal_end =
+        facts.stale_end.is_valid() && !facts.known_current ? std::min(facts.wal_end, facts.stale_end) : facts.wal_end;
     input.segment_size = facts.wal_segment_size;
     input.required = settings.required;
     return input;
@@ -49,9 +51,11 @@ ClaimResult settle_role_now(const Settings &settings, const std::function<bool()
             note_known_current();
         if (result.standing != WriterStanding::kStaleCopy || tries == kMaxTries)
             return result;
-        const ServerFacts now = server_facts();
-        if (now.wal_end == facts.wal_end && !now.known_current)
+        // Another process may have archived meanwhile what these facts do not know of.
+        if (!server_facts().known_current) {
+            note_stale(facts);
             return result;
+        }
     }
 }
 
