@@ -9,7 +9,7 @@ use Test::More;
 
 my $repository = new_repository('ahead', 'file');
 my $node = new_node('ahead', repository => $repository,
-    settings => { 'pgvigil.stream_interval' => '50ms', autovacuum => 'off', checkpoint_timeout => '1h' });
+    settings => { 'pgvigil.stream_interval' => '50ms', autovacuum => 'off', checkpoint_timeout => '1h', wal_keep_size => '1GB' });
 fill_tables($node);
 backup_now($node);
 wait_for_durable($node);
@@ -53,6 +53,14 @@ set_and_reload($node, 'pgvigil.stream_interval' => '60ms');
 $node->safe_psql('postgres', q(INSERT INTO items SELECT max(id) + 1, 'on and on' FROM items; SELECT pg_switch_wal()));
 wait_for(sub { $node->safe_psql('postgres', 'SELECT failed_count > 1 FROM pg_stat_archiver') eq 't' }, 'another try');
 is($node->safe_psql('postgres', 'SELECT role FROM pgv_status'), 'stale', 'however far it has come meanwhile');
+# Nor by a restart, after which it ends behind all that the repository has.
+$node->restart;
+wait_for(sub { $node->safe_psql('postgres', q(SELECT role NOT IN ('unknown', 'off') FROM pgv_status)) eq 't' }, 'the role after the restart');
+is($node->safe_psql('postgres', 'SELECT role FROM pgv_status'), 'stale', 'also after a restart');
+like($node->safe_psql('postgres', 'SELECT role_message FROM pgv_status'), qr/is not what "file:.*" has/, 'for what its WAL is');
+my $failed = $node->safe_psql('postgres', 'SELECT failed_count FROM pg_stat_archiver');
+$node->safe_psql('postgres', q(INSERT INTO items SELECT max(id) + 1, 'and on' FROM items; SELECT pg_switch_wal()));
+wait_for(sub { $node->safe_psql('postgres', "SELECT failed_count > $failed FROM pg_stat_archiver") eq 't' }, 'the archiver to try');
 is(join(' ', $repository->objects), join(' ', @before), 'nothing was written');
 
 # What the repository has is the first history, to the last streamed byte.

@@ -39,6 +39,10 @@ RepositoryFacts ahead(RepositoryFacts facts) {
     facts.record_behind_end = Lsn{0x6000000};
     return facts;
 }
+RepositoryFacts different(RepositoryFacts facts) {
+    facts.other_bytes_at = Lsn{0x3000000};
+    return facts;
+}
 
 void expect_writes(const LocalFacts &local, const std::vector<RepositoryFacts> &repositories, uint64_t epoch,
                    bool claim, const std::string &reason) {
@@ -171,6 +175,15 @@ TEST(WriterDecision, StaleCopiesAreRefused) {
     promoted.identity.identity.standby_epoch = 3;
     promoted.identity.identity.standby_timeline = 1;
     expect_refused(promoted, {ahead(repository(3, kOther))}, WriterStanding::kStaleCopy);
+}
+
+TEST(WriterDecision, StaleCopiesThatHaveGrownAreRefused) {
+    const Error error = expect_refused(me(), {different(repository(3, kMe))}, WriterStanding::kStaleCopy);
+    EXPECT_NE(error.detail().find("0/3000000"), std::string::npos);
+    expect_refused(me(), {repository(3, kMe), different(repository(3, kMe))}, WriterStanding::kStaleCopy);
+    LocalFacts ordered = me();
+    ordered.take_over = "disaster";
+    expect_writes(ordered, {different(repository(3, kMe))}, 4, true, "disaster");
 }
 
 TEST(WriterDecision, InRecoveryNothingIsClaimed) {

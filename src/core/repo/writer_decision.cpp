@@ -68,8 +68,9 @@ WriterDecision write_in(uint64_t epoch, bool claim, std::string reason) {
 }
 
 const RepositoryFacts *stale_in(const std::vector<RepositoryFacts> &repositories) {
-    const auto found = std::find_if(repositories.begin(), repositories.end(),
-                                    [](const RepositoryFacts &facts) { return facts.record_behind_end.has_value(); });
+    const auto found = std::find_if(repositories.begin(), repositories.end(), [](const RepositoryFacts &facts) {
+        return facts.record_behind_end || facts.other_bytes_at;
+    });
     return found == repositories.end() ? nullptr : &*found;
 }
 
@@ -88,10 +89,17 @@ Error weak_error(const EpochDocument &writer, const RepositoryFacts &repository)
 }
 
 Error stale_error(const LocalFacts &local, const RepositoryFacts &repository) {
+    const std::string why =
+        repository.record_behind_end
+            ? fmt::format("Its WAL ends at {} on timeline {}, but \"{}\" has WAL of that timeline up to {} at least.",
+                          to_string(local.wal_end), local.timeline, repository.name,
+                          to_string(*repository.record_behind_end))
+            : fmt::format(
+                  "Its WAL of timeline {} from {} on is not what \"{}\" has, though no other server has written "
+                  "there.",
+                  local.timeline, to_string(repository.other_bytes_at.value()), repository.name);
     return Error(ErrorCode::kNotWriter, "this server is a stale copy and may not write to the repository")
-        .detail(fmt::format("Its WAL ends at {} on timeline {}, but \"{}\" has WAL of that timeline up to {} at least.",
-                            to_string(local.wal_end), local.timeline, repository.name,
-                            to_string(*repository.record_behind_end)))
+        .detail(why)
         .hint("It was probably put back to an earlier state. If what the repository has beyond that is to be given up, "
               "run SELECT pgv_take_over('reason').");
 }

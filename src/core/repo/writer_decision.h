@@ -22,7 +22,7 @@ enum class WriterStanding {
     kStandby,    // a registered standby: may write backups and byte-identical segments
     kInRecovery, // in recovery and no registered standby
     kDetached,   // a restored, copied or cloned server: writes nothing until it takes over
-    kStaleCopy,  // its WAL ends before what the repository already has of its timeline
+    kStaleCopy,  // its WAL ends before what the repository already has of its timeline, or has grown again since
     kFenced,     // was the writer, or its standby, and another server has a higher epoch now
 };
 
@@ -41,6 +41,8 @@ struct RepositoryFacts {
     std::optional<EpochDocument> highest; // nullopt: nobody ever wrote this cluster's WAL there
     // The end of a complete record it has of the server's timeline that lies behind the server's end of WAL.
     std::optional<Lsn> record_behind_end;
+    // The start of a segment that it has with other bytes, though this server wrote it in the epoch that holds.
+    std::optional<Lsn> other_bytes_at;
     // Whether two that claim the same epoch are told apart by the store itself (rules C6).
     bool conditional_create = true;
 };

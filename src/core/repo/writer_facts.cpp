@@ -4,6 +4,7 @@
 #include "repo/accepted_wal.h"
 #include "repo/envelope.h"
 #include "repo/epochs.h"
+#include "repo/wal_comparison.h"
 #include "repo/wal_object.h"
 
 #include <algorithm>
@@ -94,6 +95,18 @@ std::optional<Lsn> record_behind_end(const Repository &repository, const std::ve
     return tail_record_behind(repository, epochs, input.timeline, input.wal_end, input.segment_size, cancel);
 }
 
+// Where the repository has something else of what this server itself has written in the present epoch.
+std::optional<Lsn> other_bytes_at(const Repository &repository, const std::vector<EpochDocument> &epochs,
+                                  const ClaimInput &input, const CancelToken &cancel) {
+    const EpochDocument &own = epochs.back();
+    if (own.timeline != input.timeline)
+        return std::nullopt;
+    const uint64_t first = segment_of(own.lsn, input.segment_size);
+    if (const auto segment = find_contradiction(repository, epochs, input, first, cancel))
+        return segment_start(*segment, input.segment_size);
+    return std::nullopt;
+}
+
 OpenedRepository open_one(const ClaimInput &input, const NamedStore &named, const Identity &identity,
                           const CancelToken &cancel) {
     OpenedRepository opened;
@@ -109,8 +122,12 @@ OpenedRepository open_one(const ClaimInput &input, const NamedStore &named, cons
     if (!opened.epochs.empty())
         opened.facts.highest = opened.epochs.back();
     opened.facts.conditional_create = named.store->features().conditional_create;
-    if (!input.in_recovery && !input.known_current)
-        opened.facts.record_behind_end = record_behind_end(*repository, opened.epochs, input, cancel);
+    if (input.in_recovery || input.known_current)
+        return opened;
+    opened.facts.record_behind_end = record_behind_end(*repository, opened.epochs, input, cancel);
+    // A server that was put back to an earlier state, and has written more than it had before meanwhile.
+    if (!opened.facts.record_behind_end && opened.facts.highest && opened.facts.highest->instance == identity.instance)
+        opened.facts.other_bytes_at = other_bytes_at(*repository, opened.epochs, input, cancel);
     return opened;
 }
 
