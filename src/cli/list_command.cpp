@@ -156,6 +156,7 @@ Json cluster_json(const ClusterListing &cluster) {
                                  {"lsn", to_string(epoch.lsn)},
                                  {"host", epoch.host},
                                  {"reason", epoch.reason},
+                                 {"breaks", epoch.breaks},
                                  {"created", iso_time_ms(epoch.created_ms)}});
     for (const UnreadableDocument &document : catalog.unreadable)
         out["unreadable"].push_back({{"key", document.key}, {"message", document.message}});

@@ -254,6 +254,22 @@ void print_done(const Options &options, const Planned &planned, const RestoreOpt
                 restore.data_directory.c_str());
 }
 
+// There is more WAL than the window reaches.
+void warn_of_end(const Planned &planned, LogSink &log) {
+    const RecoveryWindow &window = planned.plan.window;
+    const auto &epochs = planned.catalog.epochs;
+    const auto other = std::find_if(epochs.begin(), epochs.end(), [&](const EpochDocument &epoch) {
+        return epoch.breaks && epoch.timeline == window.timeline && epoch.lsn == window.to_lsn;
+    });
+    if (other == epochs.end())
+        log.emit(LogLevel::kWarning, "WAL is missing after the end of the recovery window", describe(window));
+    else
+        log.emit(LogLevel::kWarning, "another history begins at the end of the recovery window",
+                 fmt::format("{}; from there on a server on host \"{}\" has taken over that had nothing in common with "
+                             "what was stored (epoch {}, reason: {}). Restoring that takes a backup made since.",
+                             describe(window), other->host, other->number, other->reason));
+}
+
 int run(const Options &options) {
     StandardErrorLog log;
     const CancelOnSignal signals;
@@ -276,8 +292,7 @@ int run(const Options &options) {
         return 0;
     }
     if (planned.goes_on && !options.standby)
-        log.emit(LogLevel::kWarning, "WAL is missing after the end of the recovery window",
-                 describe(planned.plan.window));
+        warn_of_end(planned, log);
     const bool by_environment = std::getenv("AWS_ACCESS_KEY_ID") != nullptr; // NOLINT(concurrency-mt-unsafe)
     if (by_environment && options.common.credentials_file.empty())
         log.emit(LogLevel::kWarning, "the server will need the credentials too",
