@@ -109,7 +109,7 @@ TEST(RetryingStore, GivesUpAtItsDeadline) {
     EXPECT_EQ(error.code(), ErrorCode::kUnavailable);
     EXPECT_NE(error.detail().find("Gave up after"), std::string::npos) << error.detail();
     EXPECT_GT(stack.faulty.calls(), 3U);
-    EXPECT_LT(boot_time_ms() - start, 1000);
+    EXPECT_LT(boot_time_ms() - start, 10000);
 }
 
 TEST(RetryingStore, NoDeadlineMeansASingleTry) {
@@ -129,7 +129,7 @@ TEST(RetryingStore, ACancelEndsTheWait) {
     });
     const int64_t start = boot_time_ms();
     EXPECT_EQ(error_of([&] { return stack.store.head("key", cancel); }).code(), ErrorCode::kCancelled);
-    EXPECT_LT(boot_time_ms() - start, 1000);
+    EXPECT_LT(boot_time_ms() - start, 10000);
     canceller.join();
 }
 

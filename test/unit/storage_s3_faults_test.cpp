@@ -350,7 +350,8 @@ TEST(S3Faults, ACancelEndsAHangingRequest) {
                   return store->put_new({.key = "key", .body = as_view(body)}, cancel) == PutOutcome::kStored;
               }).code(),
               ErrorCode::kCancelled);
-    EXPECT_LT(boot_time_ms() - cancelled_at, 500);
+    // Long before the request times out, also on a machine that is busy with other things.
+    EXPECT_LT(boot_time_ms() - cancelled_at, 10000);
     canceller.join();
 }
 
