@@ -48,7 +48,7 @@ ok((grep { $node->safe_psql('postgres', "SELECT '$_'::pg_lsn >= '$four->{lsn}'")
 # Nobody commits, and time goes on: the window does not move.
 my $end = $node->safe_psql('postgres', 'SELECT max(to_time) FROM pgv_recovery_windows');
 my $message = $node->safe_psql('postgres', q(SELECT pg_logical_emit_message(false, 'pgvigil test', 'no commit')));
-wait_for_durable($node);
+wait_for_durable($node, $message);
 is($node->safe_psql('postgres', "SELECT window_to_lsn >= '$message', window_to = '$end' FROM pgv_status"), 't|t', 'pgv_status has the same window, at once');
 refresh($node);
 is($node->safe_psql('postgres', 'SELECT max(to_time) FROM pgv_recovery_windows'), $end, 'WAL without a commit does not make it longer');
