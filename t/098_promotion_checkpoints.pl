@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 use PgVigil;
+use PgVigil::LeftBehind;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -15,20 +16,7 @@ my $standby = new_standby($primary);
 wait_for(sub { $standby->safe_psql('postgres', 'SELECT role FROM pgv_status') eq 'standby' }, 'the standby to be registered');
 wait_for_archived($primary);
 
-# The store takes nothing more of timeline 1, nor what lies in directories of it that are still to be made.
-my ($object) = $repository->matching(qr{/wal/00000001/[0-9A-F]{8}/[0-9A-F]{24}$});
-my $directory = $repository->directory . '/' . $object =~ s{/[^/]+$}{}r;
-my $timeline = $directory =~ s{/[^/]+$}{}r;
-chmod(0555, $directory, $timeline) == 2 or die "could not change the mode of \"$directory\": $!";
-my @left;
-for my $number (1 .. 6)
-{
-    $primary->safe_psql('postgres', 'INSERT INTO items SELECT max(id) + 1 FROM items');
-    push @left, switch_wal($primary);
-}
-$primary->safe_psql('postgres', 'INSERT INTO items SELECT max(id) + 1 FROM items');
-$primary->wait_for_catchup($standby, 'replay');
-$primary->stop('immediate');
+my ($accept, @left) = leave_segments_behind($primary, $standby, $repository);
 is(join(' ', grep { $repository->has_segment($_) } @left), '', 'the primary left segments behind');
 
 promote($standby);
@@ -44,7 +32,7 @@ for my $number (1 .. 2)
     $standby->safe_psql('postgres', 'INSERT INTO items SELECT max(id) + 1 FROM items; SELECT pg_switch_wal(); CHECKPOINT');
 }
 is(join(' ', grep { !-e "$wal/$_" } @left), '', 'checkpoints leave them alone');
-chmod(0755, $directory, $timeline);
+$accept->();
 wait_for_archived($standby);
 is(join(' ', grep { !$repository->has_segment($_) } @left), '', 'all of them arrive');
 my $expected = table_checksums($standby);

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 use PgVigil;
+use PgVigil::LeftBehind;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -21,20 +22,7 @@ my $stored = switch_wal($primary);
 wait_for_archived($primary);
 $primary->wait_for_catchup($standby, 'replay');
 
-# The store takes nothing more of timeline 1, nor what lies in directories of it that are still to be made.
-my ($object) = $repository->matching(qr{/wal/00000001/[0-9A-F]{8}/[0-9A-F]{24}$});
-my $directory = $repository->directory . '/' . $object =~ s{/[^/]+$}{}r;
-my $timeline = $directory =~ s{/[^/]+$}{}r;
-chmod(0555, $directory, $timeline) == 2 or die "could not change the mode of \"$directory\": $!";
-my @left;
-for my $number (1 .. 6)
-{
-    $primary->safe_psql('postgres', 'INSERT INTO items SELECT max(id) + 1 FROM items');
-    push @left, switch_wal($primary);
-}
-$primary->safe_psql('postgres', 'INSERT INTO items SELECT max(id) + 1 FROM items');
-$primary->wait_for_catchup($standby, 'replay');
-$primary->stop('immediate');
+my ($accept, @left) = leave_segments_behind($primary, $standby, $repository);
 is(join(' ', grep { $repository->has_segment($_) } @left), '', 'the primary left segments behind');
 
 wait_for(sub { is_marked($stored) }, 'what is stored to be marked', 60);
@@ -51,7 +39,7 @@ for my $number (1 .. 3)
 kill('CONT', $keeper);
 is(join(' ', grep { !-e "$wal/$_" } @left), '', 'the checkpoints leave what is not stored');
 
-chmod(0755, $directory, $timeline);
+$accept->();
 my $expected = table_checksums($standby);
 wait_for_archived($standby);
 is(join(' ', grep { !$repository->has_segment($_) } @left), '', 'all of it arrives');
