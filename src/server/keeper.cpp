@@ -103,7 +103,7 @@ class Keeper {
     // How long the keeper may sleep between two cycles, in ms.
     [[nodiscard]] long pause_ms() const;
     // What wakes the keeper beside its latch, or -1.
-    [[nodiscard]] int event_fd() const { return marks_.event_fd(); }
+    [[nodiscard]] int event_fd() const { return marks_step_.due() ? marks_.event_fd() : -1; }
 
   private:
     // While a thread works: what must not wait for a store that does not answer.
@@ -197,6 +197,7 @@ void Keeper::cycle() {
     if (repository_setting()[0] == '\0') {
         role_.publish_off();
         lease_.forget();
+        marks_ = {};
         return;
     }
     look_at_marks();

@@ -74,8 +74,9 @@ void ReceivedMarks::look() {
     }
     if (!watch_)
         watch(XLOGDIR "/archive_status");
-    else if (!take_events())
+    else if (!take_events() && !unread_)
         return;
+    unread_ = true; // also where reading fails: the events are gone then
     for (const std::string &name : marked_segments(XLOGDIR)) {
         if (stored_.contains(name))
             continue;
@@ -85,6 +86,7 @@ void ReceivedMarks::look() {
         if (taken)
             unmarked_.insert(name);
     }
+    unread_ = false;
 }
 
 void ReceivedMarks::settle(const Settings &settings, const ServerFacts &facts, const std::function<bool()> &stop) {

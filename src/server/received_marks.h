@@ -35,6 +35,7 @@ class ReceivedMarks {
     bool take_events();
 
     FileHandle watch_;
+    bool unread_ = false;            // something has happened that no look() has seen
     bool received_ = false;          // the WAL receiver was seen to stream
     std::set<std::string> unmarked_; // taken off by this process
     std::set<std::string> stored_;   // marked again
